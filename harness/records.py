@@ -1,0 +1,174 @@
+"""What a campaign leaves behind: the one vocabulary between the harness, which writes it, and the analysis.
+
+A *campaign* is one directory of results.  ``trials.jsonl`` holds one :class:`Trial` a line, ``samples.jsonl``
+one :class:`Sample` a line, each appended and fsynced when its trial has ended, and never changed afterwards;
+the Parquet files are the same rows as columns.  A trial that was repeated stands there as often as it was
+tried: ``(trial_id, attempt)`` is the key, and ``sequence`` the order in which things really happened.
+
+Units are in the names; times are integers in nanoseconds as measured, CLOCK_MONOTONIC, and where a name says
+``_offset_ns`` they count from the trial's *intended* release.  A value that could not be measured is ``None``
+(never 0).  This module imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Count = Annotated[int, Field(ge=0)]
+Ns = Annotated[int, Field(ge=0)]
+
+
+class Stack(StrEnum):
+    """How a client reaches TLS."""
+
+    OPENSSL = "openssl"
+    SSA = "ssa"
+
+
+class Link(StrEnum):
+    """What lies between client and server."""
+
+    LOOPBACK = "loopback"  # unshaped, CPU-bound
+    LAN = "lan"  # two network namespaces, veth, token bucket (emulated)
+    REMOTE = "remote"  # a real server that the user named
+
+
+class Profile(StrEnum):
+    """What the clock encloses (EXPERIMENT.md section 3); profiles are never mixed in one fit."""
+
+    SOUND = "sound"
+
+
+class Outcome(StrEnum):
+    """How a trial or a sample ended.  Only ``ok`` enters the fit; the others are kept, counted and re-queued."""
+
+    OK = "ok"
+    FAILED = "failed"  # a client reported an error, died, or got a wrong body
+    TIMEOUT = "timeout"  # not everybody had finished when the trial's time was up
+    INVALID = "invalid"  # everybody finished, but the two sides of the pair are not comparable
+    ABORTED = "aborted"  # the daemon, a server or the fleet was lost
+
+
+class Record(BaseModel):
+    """Frozen, and refuses unknown fields: a file from another version is noticed, not guessed at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Judgement(Record):
+    """The part of a plan that the analysis obeys; fixed before the data are seen."""
+
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="two-sided error rate of the confirmatory tests")
+    margin_ms_per_process: float = Field(0.4, gt=0, description="equivalence margin (paper, section 6.2: upper end)")
+    margin_percent_of_slope: float = Field(5.0, gt=0, description="scale-free equivalence margin, % of OpenSSL's slope")
+    relevant_ms_per_process: float = Field(0.25, gt=0, description="the effect that power is computed for")
+    power: float = Field(0.8, gt=0, lt=1, description="below this the report says 'underpowered' and gives no verdict")
+    min_blocks: int = Field(5, ge=2, description="fewer complete blocks are 'underpowered' whatever the residuals")
+
+
+class Cpu(Record):
+    """CPU time of one party during a trial's window (set-up excluded).
+
+    ``total_ns`` comes from the scheduler (/proc/PID/task/*/schedstat, or getrusage for clients) and is exact;
+    the split has the kernel's resolution (clock ticks for processes that outlive the trial).
+    """
+
+    user_ns: Ns
+    system_ns: Ns
+    total_ns: Ns
+    peak_rss_bytes: Count | None = None
+
+
+class Trial(Record):
+    """One release of ``n`` processes of one stack."""
+
+    schema_version: int = SCHEMA_VERSION
+    campaign: str
+    trial_id: str = Field(description="names the cell, block and position in the plan: b03-p017-ssa-n042")
+    attempt: int = Field(ge=1, description="1 for the first time that this trial was run")
+    sequence: Count = Field(description="position in the real order of execution, retries included")
+    block: Count
+    pair: Count = Field(description="both stacks of one cell in one block, back to back")
+    position: int = Field(ge=0, le=1, description="0: first of its pair")
+    stack: Stack
+    n: int = Field(ge=1, description="concurrent client processes")
+    profile: Profile
+    link: Link
+    server: str = Field(description="granian, nginx, or external")
+    boundary: str | None = Field(None, description="ssa only: seccomp or preload")
+    size_bytes: int = Field(ge=1)
+    read_size_bytes: int = Field(ge=1)
+    outcome: Outcome
+    reason: str = Field("", description="one sentence when the outcome is not ok")
+    seed: int
+    started_at: str = Field(description="UTC, ISO 8601")
+    release_ns: Ns | None = Field(description="intended release, CLOCK_MONOTONIC")
+    elapsed_ns: Ns | None = Field(description="intended release to the slowest process's last byte")
+    release_spread_ns: Ns | None = Field(description="last minus first process seen running after the release")
+    setup_ns: Ns = Field(description="trial's start to release: forks, imports, contexts, trust stores")
+    teardown_ns: Ns = Field(description="last byte to the trial's end: hashes, reports, reaping")
+    cpu_clients: Cpu | None = None
+    cpu_daemon: Cpu | None = Field(None, description="ssa only: ssad and its workers")
+    cpu_boundary: Cpu | None = Field(None, description="ssa only: the supervisor of `ssa run`")
+    cpu_server: Cpu | None = Field(None, description="None when the server is not ours")
+    link_tx_bytes: Count | None = Field(None, description="server to clients, on the link's interface")
+    link_rx_bytes: Count | None = Field(None, description="clients to server")
+    tcp_retransmits: Count | None = Field(None, description="segments resent in the trial's namespaces")
+    load_1min: float | None = None
+
+
+class Sample(Record):
+    """One client process in one trial."""
+
+    schema_version: int = SCHEMA_VERSION
+    trial_id: str
+    attempt: int = Field(ge=1)
+    sequence: Count
+    process: Count = Field(description="0 ... n-1")
+    pid: Count | None
+    outcome: Outcome
+    error: str = Field("", description="one sentence when the outcome is not ok")
+    errno: int | None = None
+    released_offset_ns: int | None = Field(None, description="when this process was first seen running")
+    tcp_offset_ns: Ns | None = Field(None, description="TCP connected (openssl only: the SSA's connect is one call)")
+    tls_offset_ns: Ns | None = Field(None, description="handshake and verification done")
+    first_byte_offset_ns: Ns | None = None
+    last_byte_offset_ns: Ns | None = None
+    body_bytes: Count | None = None
+    body_sha256: str | None = None
+    cpu_user_ns: Ns | None = None
+    cpu_system_ns: Ns | None = None
+    peak_rss_bytes: Count | None = None
+    tls_version: str | None = Field(None, description="TLSv1.3")
+    tls_cipher: str | None = Field(None, description="TLS_AES_256_GCM_SHA384")
+    tls_group: str | None = Field(None, description="x25519, X25519MLKEM768, ...")
+    tls_alpn: str | None = Field(None, description="selected protocol, '' when none")
+    tls_resumed: bool | None = None
+    peer_certificate_sha256: str | None = Field(None, description="of the leaf's DER: same leaf, same signature")
+    openssl: str | None = Field(None, description="the build that did the TLS: OpenSSL 4.0.3 29 Sep 2026")
+
+
+class Manifest(Record):
+    """What analysis needs to know of the plan; ``plan.json`` holds it under ``manifest`` beside the whole plan."""
+
+    schema_version: int = SCHEMA_VERSION
+    campaign: str
+    preset: str
+    profile: Profile
+    link: Link
+    server: str
+    size_bytes: int = Field(ge=1)
+    levels: tuple[int, ...] = Field(description="the values of n")
+    blocks: int = Field(ge=1)
+    stacks: tuple[Stack, Stack] = Field(description="baseline first; an A/A arm has the same stack twice")
+    seed: int
+    plan_sha256: str
+    judgement: Judgement
+
+
+CAMPAIGN_FILES = ("plan.json", "environment.json", "trials.jsonl", "samples.jsonl")

@@ -1,0 +1,1 @@
+"""See the package map below (written with the package)."""
