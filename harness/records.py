@@ -95,6 +95,7 @@ class Trial(Record):
     block: Count
     pair: Count = Field(description="both stacks of one cell in one block, back to back")
     position: int = Field(ge=0, le=1, description="0: first of its pair")
+    arm: int | None = Field(None, ge=0, le=1, description="index into the plan's stacks; tells an A/A pair's sides apart")
     stack: Stack
     n: int = Field(ge=1, description="concurrent client processes")
     profile: Profile
