@@ -1,0 +1,96 @@
+"""What every link looks like from outside."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+
+class LinkError(Exception):
+    """Something about a link went wrong; the text is one clear sentence for the user."""
+
+
+class LinkUnavailableError(LinkError):
+    """The machine cannot make that link (exit code 3); says what is missing and what would make it work."""
+
+
+class LinkUsageError(LinkError):
+    """The link was asked for wrongly, e.g. remote without a URL (exit code 2)."""
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What the kernel counted so far; subtract two of them for what happened in between."""
+
+    # server to clients, with Ethernet headers; None when directions cannot be told apart (loopback, remote)
+    tx_bytes: int | None
+    # clients to server, likewise
+    rx_bytes: int | None
+    # TCP RetransSegs of the namespaces at both ends (loopback, remote: the host's, so others' as well)
+    retransmitted_segments: int | None
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        return Counters(
+            _minus(self.tx_bytes, earlier.tx_bytes),
+            _minus(self.rx_bytes, earlier.rx_bytes),
+            _minus(self.retransmitted_segments, earlier.retransmitted_segments),
+        )
+
+
+def _minus(later: int | None, earlier: int | None) -> int | None:
+    return None if later is None or earlier is None else later - earlier
+
+
+class Link(ABC):
+    """One link.  ``why`` and ``fell_back`` are known at once, the rest while open (else RuntimeError)."""
+
+    kind: ClassVar[str]  # "loopback", "lan", "remote": as in harness.records.Link
+    emulated: ClassVar[bool]
+
+    def __init__(self, *, why: str, fell_back: bool = False) -> None:
+        self.why = why  # one sentence: why this link
+        self.fell_back = fell_back  # auto wanted a lan and could not have it
+
+    @abstractmethod
+    def open(self) -> AbstractContextManager[Self]:
+        """Make the link, measure its idle RTT, and take everything away at the end, also on an exception.
+
+        LinkUnavailableError when the machine cannot.  SIGTERM must have been turned into an exception by the
+        caller (Python does so for SIGINT only); what SIGKILL leaves behind is swept by the next ``open``.
+        """
+
+    @property
+    @abstractmethod
+    def server_address(self) -> str:
+        """IP literal that servers must listen on and clients connect to (remote: the resolved address)."""
+
+    @property
+    @abstractmethod
+    def client_argv_prefix(self) -> tuple[str, ...]:
+        """What to put before a command so that it runs at the clients' end; may be empty."""
+
+    @property
+    @abstractmethod
+    def server_argv_prefix(self) -> tuple[str, ...]:
+        """What to put before a command so that it runs at the server's end; may be empty."""
+
+    @property
+    @abstractmethod
+    def rtt_idle_us(self) -> float:
+        """Median of 20 TCP connects on the idle link, microseconds; measured when the link was opened."""
+
+    @abstractmethod
+    def counters(self) -> Counters:
+        """What the kernel counted until now."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """For environment.json; the same keys for every kind.
+
+        kind, emulated, why, fell_back, server_address, rate_mbit_s (as read back from the kernel; None:
+        unshaped), rtt_idle_us, congestion_control ({"client": ..., "server": ...}),
+        congestion_control_pinned, qdisc (list of {"where", "kind", "rate_mbit_s", "burst_bytes",
+        "limit_bytes"}), and kind's own (url, namespaces, mtu).
+        """
