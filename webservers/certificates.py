@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Literal
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 SERVER_NAME = "server.ssa.test"
 
@@ -80,6 +82,16 @@ class Authority:
             key_type=key_type,
             server_name=server_name,
         )
+
+
+def key_type_of(der: bytes) -> str:
+    """``ecdsa-p256``, ``rsa-2048`` and the like, of a certificate in DER.  ValueError if it is not one."""
+    key = x509.load_der_x509_certificate(der).public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ecdsa-p{key.curve.key_size}"
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"rsa-{key.key_size}"
+    return type(key).__name__
 
 
 def _write(path: Path, data: bytes, mode: int) -> Path:

@@ -50,14 +50,14 @@ class ServerDiedError(WebServerError):
 class ServerConfig:
     """What a server needs to know.  Nothing is read or checked before ``start``."""
 
-    document_root: Path  # what lies in it is served under "/"
+    document_root: Path  # what lies in it when the server starts is served under "/"
     certificate_chain: Path  # PEM, leaf first
     private_key: Path  # PEM
     run_directory: Path  # made by start (0700): configuration, logs; the caller removes it
     server_name: str = "server.ssa.test"  # SNI that the readiness check sends
     address: str = "127.0.0.1"  # IP literal to listen on
     port: int = 0  # 0: a free one is chosen
-    workers: int = 1  # processes that serve
+    workers: int = 1  # threads (granian) or processes (nginx) that serve
     tls_min: TlsVersion = "TLSv1.3"
     tls_max: TlsVersion = "TLSv1.3"
     argv_prefix: tuple[str, ...] = ()  # e.g. a link's server_argv_prefix: runs the server in a namespace
