@@ -1,0 +1,22 @@
+"""What every client of a trial is told: the same for both stacks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """One file on one HTTPS server."""
+
+    address: str  # IP literal to connect to; names are resolved before the trial
+    port: int
+    server_name: str  # what the certificate must be good for; also in the Host header
+    path: str  # origin form, begins with "/"
+    ca_file: str  # PEM of the only trusted authorities
+    size_bytes: int  # of the body
+    read_size_bytes: int  # most that one read asks for
+
+    def as_dict(self) -> dict[str, str | int]:
+        """For one JSON line."""
+        return asdict(self)

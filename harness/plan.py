@@ -1,0 +1,195 @@
+"""The plan: everything that a campaign is told, in one TOML file, fixed before the first trial.
+
+A plan is read, overridden (``--set key=value``) and checked as a whole: all complaints come together, each
+with the file, the field, what is wrong and what to do.  ``Plan`` is frozen; its hash (SHA-256 of the
+canonical JSON) is what ``resume`` compares. Presets are TOML files in this package; a field that a file does
+not mention has the default written here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.complaints import explain
+from harness.errors import UsageError
+from harness.records import Judgement, Profile, Stack
+
+PRESETS = ("smoke", "standard", "paper")
+MAX_PROCESSES = 1000
+
+
+class Plan(BaseModel):
+    """One campaign's factors, sizes and rules."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str = Field("custom", pattern=r"^[a-z0-9][a-z0-9-]*$", description="the plan's name")
+    levels: tuple[int, ...] = Field(
+        min_length=1, description="values of n: a list, or {from = 1, to = 100, step = 1}"
+    )
+    blocks: int = Field(ge=1, description="complete randomised passes through all cells")
+    stacks: tuple[Stack, Stack] = Field(
+        (Stack.OPENSSL, Stack.SSA), description="baseline first; the same stack twice is an A/A plan"
+    )
+    profile: Profile = Field(Profile.SOUND, description="what the clock encloses")
+    link: Literal["auto", "loopback", "lan", "remote"] = Field("auto", description="auto: lan where possible")
+    server: Literal["auto", "granian", "nginx"] = Field("auto", description="auto: granian, the embedded one")
+    boundary: Literal["auto", "seccomp"] = Field("auto", description="how the SSA's clients reach the daemon")
+    key_type: Literal["ecdsa", "rsa"] = Field("ecdsa", description="of the server's certificate")
+    size_bytes: int = Field(1_000_000, ge=1, le=1_000_000_000, description="of the file that is downloaded")
+    read_size_bytes: int = Field(65_536, ge=1, le=16_777_216, description="most that one read asks for")
+    workers: int = Field(
+        0, ge=0, le=256, description="processes of the daemon and of the server; 0: one per core"
+    )
+    seed: int = Field(1, ge=0, lt=2**63, description="of the order of trials")
+    trial_timeout_s: float = Field(60.0, gt=0, le=3600, description="for each step of a trial")
+    max_attempts: int = Field(3, ge=1, le=100, description="times that a pair is tried before it is given up")
+    warm_up: int = Field(
+        2, ge=0, le=100, description="trials of each stack before the first one; never recorded"
+    )
+    judgement: Judgement = Field(
+        default_factory=lambda: Judgement.model_validate({}), description="what the analysis obeys"
+    )
+    url: str | None = Field(None, description="remote only: https://host[:port]/file")
+    ca: str | None = Field(None, description="remote only: PEM file of the trusted authorities")
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _expand(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
+        unknown = sorted(set(value) - {"from", "to", "step"})
+        numbers = [
+            number
+            for number in (value.get("from"), value.get("to"), value.get("step", 1))
+            if type(number) is int
+        ]
+        if unknown or len(numbers) != 3:
+            raise ValueError("a range is written {from = 1, to = 100, step = 1}, in whole numbers")
+        first, last, step = numbers
+        if step < 1 or last < first:
+            raise ValueError("the range is empty: 'to' must be at least 'from' and 'step' at least 1")
+        if last > MAX_PROCESSES:
+            raise ValueError(f"no level may be above {MAX_PROCESSES}")
+        return tuple(range(first, last + 1, step))
+
+    @field_validator("levels")
+    @classmethod
+    def _ascending(cls, levels: tuple[int, ...]) -> tuple[int, ...]:
+        if levels != tuple(sorted(set(levels))):
+            raise ValueError("levels must ascend, each once")
+        if levels[0] < 1 or levels[-1] > MAX_PROCESSES:
+            raise ValueError(f"every level must be between 1 and {MAX_PROCESSES}")
+        return levels
+
+    @property
+    def trials(self) -> int:
+        """Trials when nothing fails, without warm-up."""
+        return 2 * len(self.levels) * self.blocks
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON: the same plan has the same hash, whatever file it came from."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_preset(name: str, changes: Mapping[str, object] | None = None) -> Plan:
+    """A preset of this package, with changes.  UsageError with every complaint."""
+    if name not in PRESETS:
+        raise UsageError(
+            f"There is no preset {name!r}; there are {', '.join(PRESETS)}, or give a file with --plan."
+        )
+    text = resources.files("harness").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
+    return build(_parse(text, f"preset {name}"), changes or {}, f"preset {name}")
+
+
+def load_file(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
+    """A plan from a TOML file, with changes.  UsageError with every complaint."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UsageError(f"Cannot read the plan {path}: {reason}.") from error
+    return build(_parse(text, str(path)), changes or {}, str(path))
+
+
+def build(fields: Mapping[str, object], changes: Mapping[str, object], source: str) -> Plan:
+    """Check ``fields`` overridden by ``changes`` (dotted keys reach into tables); all complaints at once."""
+    merged = json.loads(json.dumps(fields, default=str))
+    for key, value in changes.items():
+        _override(merged, key.split("."), value)
+    complaints = _cross_complaints(merged)
+    try:
+        plan = Plan.model_validate(merged)
+    except ValidationError as error:
+        complaints = [*explain(error, Plan), *complaints]
+    if complaints:
+        lines = "\n".join(f"  {complaint}" for complaint in complaints)
+        count = "one error" if len(complaints) == 1 else f"{len(complaints)} errors"
+        raise UsageError(f"The plan ({source}) has {count}; nothing was run:\n{lines}")
+    return plan
+
+
+def parse_changes(settings: Sequence[str]) -> dict[str, object]:
+    """``key=value`` pairs; values are TOML, and what is not TOML is text."""
+    changes: dict[str, object] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {setting!r} is not key=value; write for example --set blocks=4.")
+        try:
+            changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            changes[key.strip()] = value.strip()
+    return changes
+
+
+def _parse(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The plan ({source}) is not TOML: {error}.") from error
+
+
+def _override(fields: dict[str, Any], path: Sequence[str], value: object) -> None:
+    for name in path[:-1]:
+        if not isinstance(fields.get(name), dict):
+            fields[name] = {}
+        fields = fields[name]
+    fields[path[-1]] = value
+
+
+def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
+    """What is wrong between fields; says nothing about a field that is wrong in itself."""
+    link, url = fields.get("link", "auto"), fields.get("url")
+    complaints = []
+    if link == "remote" and url is None:
+        complaints.append(
+            'url: a remote link needs the file\'s address; add url = "https://host:port/1MB.bin"'
+        )
+    if url is not None and link != "remote":
+        complaints.append(f'link: is "{link}", but there is a url; set link = "remote", or take the url away')
+    if isinstance(url, str):
+        complaints.extend(_url_complaints(url))
+    if fields.get("ca") is not None and url is None:
+        complaints.append("ca: belongs to a url; the servers that the harness starts have a CA of their own")
+    return complaints
+
+
+def _url_complaints(url: str) -> list[str]:
+    from harness.address import parse_url
+
+    try:
+        parse_url(url)
+    except ValueError as error:
+        return [f"url: {error}"]
+    return []

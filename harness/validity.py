@@ -1,0 +1,83 @@
+"""What makes a sample and a trial valid (EXPERIMENT.md section 4).  Pure.
+
+Both stacks must have negotiated the same: before a campaign each downloads once, and what they agree on
+(:class:`Terms`) is what every sample of every trial is held against.  So the two sides of a pair are equal to
+each other, and to all other pairs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from harness.records import Outcome, Sample
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What one connection negotiated, and with which build."""
+
+    tls_version: str | None
+    tls_cipher: str | None
+    tls_group: str | None
+    tls_alpn: str | None
+    tls_resumed: bool | None
+    peer_certificate_sha256: str | None
+    openssl: str | None
+
+    @classmethod
+    def of(cls, sample: Sample) -> Terms:
+        """The terms in a sample."""
+        return cls(**{field.name: getattr(sample, field.name) for field in fields(cls)})
+
+
+_WORDS = {
+    "tls_version": "TLS version",
+    "tls_cipher": "cipher suite",
+    "tls_group": "key exchange group",
+    "tls_alpn": "ALPN protocol",
+    "tls_resumed": "resumption",
+    "peer_certificate_sha256": "server certificate",
+    "openssl": "OpenSSL build",
+}
+
+
+def disagreement(one: Terms, other: Terms) -> str:
+    """What differs, e.g.
+
+    ``cipher suite (A, B)``; empty when nothing does.  What could not be measured differs too.
+    """
+    return ", ".join(
+        f"{_WORDS[field.name]} ({_say(left)}, {_say(right)})"
+        for field in fields(Terms)
+        if (left := getattr(one, field.name)) != (right := getattr(other, field.name)) or left is None
+    )
+
+
+def _say(value: object) -> str:
+    return "unknown" if value is None else "none" if value == "" else str(value)
+
+
+def body_error(sample_bytes: int | None, sample_sha256: str | None, size_bytes: int, sha256: str) -> str:
+    """One sentence when a body is not the file; empty when it is."""
+    if sample_bytes != size_bytes:
+        return f"The body has {sample_bytes} bytes instead of {size_bytes}."
+    if sample_sha256 != sha256:
+        return f"The body is not the file: its SHA-256 is {sample_sha256} instead of {sha256}."
+    return ""
+
+
+def judge(samples: Sequence[Sample], n: int, agreed: Terms) -> tuple[Outcome, str]:
+    """The outcome of a trial whose processes have all been collected, and one sentence when it is not ok."""
+    if len(samples) != n:
+        return Outcome.FAILED, f"{n - len(samples)} of {n} processes are missing."
+    for outcome in (Outcome.FAILED, Outcome.TIMEOUT):
+        errors = [sample.error for sample in samples if sample.outcome is outcome]
+        if errors:
+            return outcome, f"{len(errors)} of {n} processes: {Counter(errors).most_common(1)[0][0]}"
+    for sample in samples:
+        differs = disagreement(agreed, Terms.of(sample))
+        if differs:
+            return Outcome.INVALID, f"Process {sample.process} did not negotiate what was agreed: {differs}."
+    return Outcome.OK, ""
