@@ -1,0 +1,236 @@
+"""What each notified call means: arguments out of the caller's memory, a request to the daemon, the answer back in.
+
+Handlers never wait.  They raise OSError for what they can refuse themselves; the supervisor turns that into the errno.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, OPTIONS, Kind
+from ...control import channel as control
+from ...control.messages import Bind, Connect, GetName, GetOption, Hello, Refusal, Reply, SetOption
+from .entry import Entry, PendingConnect
+from .notify import Listener, Notification
+from .processes import Process
+
+_INT = struct.Struct("=i")
+_MAX_SOCKADDR_BYTES = 512
+_EDAEMON = {True: errno.ECONNRESET, False: errno.ENOTCONN}  # by: was there an open connection
+
+
+class Calls:
+    """The handlers; one instance per supervisor."""
+
+    def __init__(self, listener: Listener, daemon: Path, adopt: Callable[[Entry], None]) -> None:
+        self._listener = listener
+        self._daemon = daemon
+        self._adopt = adopt
+
+    # -- socket
+
+    def socket(self, call: Notification, process: Process) -> Entry:
+        """socket(family, type, IPPROTO_TLS); ENOTCONN when no daemon can be reached."""
+        family, kind = call.arguments[0] & 0xFFFFFFFF, call.arguments[1]
+        try:
+            entry = Entry(control.dial(self._daemon))
+        except OSError:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN)) from None
+
+        def answered(reply: Reply | None) -> None:
+            code = errno.ENOTCONN if reply is None else reply.errno
+            if code or not self._hand_over(call, entry, kind):
+                self._listener.answer(call.id, error=code)
+                entry.hang_up()
+
+        entry.ask(lambda number: Hello(number, family, process.pid), answered)
+        return entry
+
+    def _hand_over(self, call: Notification, entry: Entry, kind: int) -> bool:
+        """Put the application's descriptor into the caller; False when it was interrupted meanwhile."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as application:
+            application.setblocking(not kind & socket.SOCK_NONBLOCK)
+            entry.inode = os.fstat(application.fileno()).st_ino
+            given = self._listener.give(
+                call.id, application.fileno(), os.O_CLOEXEC if kind & socket.SOCK_CLOEXEC else 0
+            )
+        if given:
+            self._adopt(entry)
+        return given
+
+    # -- options
+
+    def set_option(self, call: Notification, process: Process, entry: Entry) -> None:
+        """setsockopt(descriptor, level, name, value, length)."""
+        _, level, name, address, length = (argument & 0xFFFFFFFF for argument in call.arguments[:5])
+        if length > MAX_VALUE_BYTES:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        value = process.read(call.arguments[3], length)
+        if level == IPPROTO_TLS and _is_path(name, value):
+            self._set_by_file(call, process, entry, name, value)
+        else:
+            entry.ask(lambda number: SetOption(number, level, name, value), self._plain_answer(call, entry))
+
+    def _set_by_file(self, call: Notification, process: Process, entry: Entry, name: int, value: bytes) -> None:
+        path = value.rstrip(b"\0")
+        try:
+            if not path or b"\0" in path:
+                raise OSError(errno.EINVAL, "an empty path, or a NUL inside it")
+            opened = process.open_file(path)
+        except OSError as error:
+            code = errno.EACCES if error.errno == errno.EPERM else (error.errno or errno.EINVAL)
+            text = f"{path.decode('utf-8', 'replace')}: {error.strerror}"
+            entry.ask(lambda number: Refusal(number, code, text), self._plain_answer(call, entry))
+            return
+        try:
+            answered = self._plain_answer(call, entry)
+            entry.ask(lambda number: SetOption(number, IPPROTO_TLS, name, b"", by_file=True), answered, [opened])
+        finally:
+            os.close(opened)
+
+    def get_option(self, call: Notification, process: Process, entry: Entry) -> None:
+        """getsockopt(descriptor, level, name, room, length)."""
+        level, name = call.arguments[1] & 0xFFFFFFFF, call.arguments[2] & 0xFFFFFFFF
+        size = _INT.unpack(process.read(call.arguments[4], _INT.size))[0]
+        if size < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if (level, name) == (socket.SOL_SOCKET, socket.SO_ERROR) and self._connect_result(call, process, entry, size):
+            return
+
+        def answered(reply: Reply | None) -> None:
+            if reply is None or reply.errno:
+                self._listener.answer(call.id, error=self._code(reply, entry))
+            else:
+                self._return_value(call, process, reply.value, size, exact=level == IPPROTO_TLS)
+
+        entry.ask(lambda number: GetOption(number, level, name, size), answered)
+
+    def _connect_result(self, call: Notification, process: Process, entry: Entry, size: int) -> bool:
+        """SO_ERROR after an interrupted connect: its result, when there is one; True when that settles the call."""
+
+        def tell(code: int) -> bool:
+            return self._return_value(call, process, _INT.pack(code), size, exact=False)
+
+        if entry.connect is not None and not self._listener.is_waiting(entry.connect.identity):
+            entry.connect = PendingConnect(call.id, tell)
+            return True
+        if entry.undelivered is not None and tell(entry.undelivered):
+            entry.undelivered = None
+            return True
+        return False
+
+    def _return_value(self, call: Notification, process: Process, value: bytes, size: int, *, exact: bool) -> bool:
+        """Write a value and its length into the caller.  A TLS value is never cut: ERANGE, and the length it needs."""
+        if exact and len(value) > size:
+            return self._write_back(call, process, {call.arguments[4]: _INT.pack(len(value))}, errno.ERANGE)
+        length = _INT.pack(min(len(value), size))
+        return self._write_back(call, process, {call.arguments[3]: value[:size], call.arguments[4]: length})
+
+    # -- addresses
+
+    def connect(self, call: Notification, process: Process, entry: Entry) -> None:
+        """connect(descriptor, address, length)."""
+        if self._resume_connect(call, entry):
+            return
+        address = _sockaddr(call, process)
+        with process.take_socket(call.arguments[0] & 0xFFFFFFFF) as application:
+            if os.fstat(application.fileno()).st_ino != entry.inode:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            blocking = not fcntl.fcntl(application, fcntl.F_GETFL) & os.O_NONBLOCK
+            entry.connect = self._waiting_for_connect(call)
+            entry.ask(
+                lambda number: Connect(number, address, blocking),
+                lambda reply: self._connect_ended(entry, reply),
+                [application.fileno()],
+            )
+
+    def _waiting_for_connect(self, call: Notification) -> PendingConnect:
+        return PendingConnect(call.id, lambda code: self._listener.answer(call.id, error=code))
+
+    def _resume_connect(self, call: Notification, entry: Entry) -> bool:
+        """A connect that was interrupted is made again: wait on, or take the result that came meanwhile."""
+        if entry.undelivered is not None:
+            if self._listener.answer(call.id, error=entry.undelivered):
+                entry.undelivered = None
+            return True
+        if entry.connect is None:
+            return False
+        if self._listener.is_waiting(entry.connect.identity):
+            raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
+        entry.connect = self._waiting_for_connect(call)
+        return True
+
+    def _connect_ended(self, entry: Entry, reply: Reply | None) -> None:
+        code = self._code(reply, entry)
+        pending, entry.connect = entry.connect, None
+        entry.connected = code in {0, errno.EINPROGRESS}
+        if pending is not None and not pending.tell(code):
+            entry.undelivered = code
+
+    def bind(self, call: Notification, process: Process, entry: Entry) -> None:
+        """bind(descriptor, address, length)."""
+        address = _sockaddr(call, process)
+        entry.ask(lambda number: Bind(number, address), self._plain_answer(call, entry))
+
+    def listen(self, call: Notification, _process: Process, entry: Entry) -> None:
+        """listen(descriptor, backlog): the acceptor's role is not served yet."""
+        text = "this version of the daemon serves the initiator's role only"
+        answered = self._plain_answer(call, entry)
+        entry.ask(lambda number: Refusal(number, errno.EOPNOTSUPP, text), answered)
+
+    def get_name(self, call: Notification, process: Process, entry: Entry, *, peer: bool) -> None:
+        """getsockname or getpeername(descriptor, room, length)."""
+        size = _INT.unpack(process.read(call.arguments[2], _INT.size))[0]
+        if size < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+        def answered(reply: Reply | None) -> None:
+            if reply is None or reply.errno:
+                self._listener.answer(call.id, error=self._code(reply, entry))
+            else:
+                length = _INT.pack(len(reply.value))
+                self._write_back(call, process, {call.arguments[1]: reply.value[:size], call.arguments[2]: length})
+
+        entry.ask(lambda number: GetName(number, peer), answered)
+
+    # -- answers
+
+    def _write_back(self, call: Notification, process: Process, values: dict[int, bytes], error: int = 0) -> bool:
+        """Write into the caller's memory and end its call; False when it was interrupted meanwhile."""
+        if not self._listener.is_waiting(call.id):
+            return False
+        try:
+            for address, value in values.items():
+                process.write(address, value)
+        except OSError:
+            error = errno.EFAULT
+        return self._listener.answer(call.id, error=error)
+
+    def _plain_answer(self, call: Notification, entry: Entry) -> Callable[[Reply | None], None]:
+        def answered(reply: Reply | None) -> None:
+            self._listener.answer(call.id, error=self._code(reply, entry))
+
+        return answered
+
+    @staticmethod
+    def _code(reply: Reply | None, entry: Entry) -> int:
+        return _EDAEMON[entry.connected or entry.connect is not None] if reply is None else reply.errno
+
+
+def _sockaddr(call: Notification, process: Process) -> bytes:
+    length = call.arguments[2] & 0xFFFFFFFF
+    if length > _MAX_SOCKADDR_BYTES:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return process.read(call.arguments[1], length)
+
+
+def _is_path(name: int, value: bytes) -> bool:
+    """Whether an option that takes a path or PEM bytes was given a path."""
+    row = OPTIONS.get(name)  # type: ignore[call-overload]  # any number may come; the daemon refuses unknown ones
+    return row is not None and row.kind is Kind.PEM and b"-----BEGIN " not in value

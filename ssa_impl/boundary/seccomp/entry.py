@@ -1,0 +1,82 @@
+"""What the supervisor keeps for one secure socket: its channel, the calls that wait on it, and one undelivered result.
+
+A signal may interrupt a call while the daemon works on it; the notification is then dead, and the application either
+makes the same call again or goes on to poll.  So a connect that was interrupted stays under way: the call that comes
+next (connect again, or SO_ERROR) takes its place, and a result that nobody waited for is kept for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from ...control import channel as control
+from ...control.messages import Message, Reply
+
+WhenAnswered = Callable[[Reply | None], None]
+"""called with the reply, or with None when the daemon is gone"""
+
+
+@dataclass
+class PendingConnect:
+    """A connect under way: who waits for it now, and how that caller is told its errno."""
+
+    identity: int
+    tell: Callable[[int], bool]
+
+
+@dataclass
+class Entry:
+    """One secure socket; ``channel`` is None once the daemon has hung up."""
+
+    channel: socket.socket | None
+    inode: int = 0
+    connect: PendingConnect | None = None
+    undelivered: int | None = None
+    connected: bool = False
+    _waiting: dict[int, WhenAnswered] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def ask(
+        self, make: Callable[[int], Message], answered: WhenAnswered, descriptors: Iterable[int] = ()
+    ) -> None:
+        """Send a request; ``answered`` hears of it later, or at once when the daemon is gone."""
+        number = next(self._numbers)
+        try:
+            if self.channel is None:
+                raise ConnectionError
+            control.send(self.channel, make(number), descriptors)
+        except OSError:
+            answered(None)
+        else:
+            self._waiting[number] = answered
+
+    def take_replies(self) -> bool:
+        """Read what the daemon said; False when it has hung up."""
+        if self.channel is None:
+            return False
+        while True:
+            try:
+                received = control.receive(self.channel)
+            except BlockingIOError:
+                return True
+            except OSError:
+                received = None
+            if received is None:
+                self.hang_up()
+                return False
+            message, descriptors = received
+            control.close_all(descriptors)
+            if isinstance(message, Reply) and (answered := self._waiting.pop(message.request, None)):
+                answered(message)
+
+    def hang_up(self) -> None:
+        """Close the channel; whoever waits hears that the daemon is gone."""
+        if self.channel is not None:
+            self.channel.close()
+            self.channel = None
+        waiting, self._waiting = self._waiting, {}
+        for answered in waiting.values():
+            answered(None)

@@ -1,0 +1,182 @@
+"""The application's processes, as the supervisor sees them: memory, descriptors, files, credentials.
+
+Reading another process needs the right to trace it (ptrace(2), Yama): the supervisor is the application's ancestor and
+so has it, for ordinary users too.  A thread id is resolved anew with every call, unless it is that of a process that is
+known to be alive: numbers are reused, live processes' are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import signal
+import socket
+import stat
+from collections.abc import Iterator
+
+from .filter import Architecture
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class Process:
+    """One process (thread group) that uses secure sockets."""
+
+    def __init__(self, pid: int, arch: Architecture) -> None:
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self._arch = arch
+
+    def is_alive(self) -> bool:
+        """Whether the process number still means this process."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+    def close(self) -> None:
+        """Forget the process."""
+        os.close(self.pidfd)
+
+    # -- memory
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        """Copy from the process.  OSError(EFAULT) for a bad address."""
+        buffer = ctypes.create_string_buffer(size_bytes)
+        self._copy(_libc.process_vm_readv, buffer, address, size_bytes)
+        return buffer.raw
+
+    def write(self, address: int, data: bytes) -> None:
+        """Copy into the process.  OSError(EFAULT) for a bad address."""
+        self._copy(_libc.process_vm_writev, ctypes.create_string_buffer(data, len(data)), address, len(data))
+
+    def _copy(self, call: object, buffer: ctypes.Array[ctypes.c_char], address: int, size_bytes: int) -> None:
+        if not size_bytes:
+            return
+        local = _Iovec(ctypes.addressof(buffer), size_bytes)
+        remote = _Iovec(address, size_bytes)
+        copied = call(self.pid, ctypes.byref(local), 1, ctypes.byref(remote), 1, 0)  # type: ignore[operator]
+        if copied != size_bytes:
+            raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
+
+    # -- descriptors
+
+    def socket_inode(self, descriptor: int) -> int | None:
+        """Return the inode of the socket behind a descriptor number, None when it is no socket."""
+        try:
+            target = os.readlink(f"/proc/{self.pid}/fd/{descriptor}")
+        except OSError:
+            return None
+        return int(target[8:-1]) if target.startswith("socket:[") else None
+
+    def socket_inodes(self) -> set[int]:
+        """Return the inodes of all sockets that the process has open."""
+        inodes = set()
+        with contextlib.suppress(OSError):
+            for descriptor in os.listdir(f"/proc/{self.pid}/fd"):  # noqa: PTH208
+                if (inode := self.socket_inode(int(descriptor))) is not None:
+                    inodes.add(inode)
+        return inodes
+
+    def take_socket(self, descriptor: int) -> socket.socket:
+        """Get a copy of one of its sockets (pidfd_getfd(2)).  OSError as the kernel says."""
+        taken = _libc.syscall(self._arch.pidfd_getfd, self.pidfd, descriptor, 0)
+        if taken < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+        return socket.socket(fileno=taken)
+
+    # -- files
+
+    def open_file(self, path: bytes) -> int:
+        """Open a file as the process would: its working directory, its rights.  OSError as the kernel says.
+
+        A directory becomes the PEM files in it, one after the other, in a file without a name.  A process with a root
+        of its own (chroot, container) gets EACCES: its path means nothing here.
+        """
+        if not os.path.samestat(os.stat(f"/proc/{self.pid}/root"), os.stat("/")):  # noqa: PTH116
+            raise PermissionError(errno.EACCES, "the process has another root directory than its supervisor")
+        base = os.open(f"/proc/{self.pid}/cwd", os.O_PATH | os.O_CLOEXEC)
+        try:
+            with self._with_its_rights():
+                opened = os.open(path, _OPEN_FLAGS, dir_fd=base)
+                if not stat.S_ISDIR(os.fstat(opened).st_mode):
+                    return opened
+                try:
+                    return _concatenated(opened)
+                finally:
+                    os.close(opened)
+        finally:
+            os.close(base)
+
+    @contextlib.contextmanager
+    def _with_its_rights(self) -> Iterator[None]:
+        """Take on the process's file-system identity, where it is not our own (a server that gave up root)."""
+        wanted = self._credentials()
+        ours = (os.geteuid(), os.getegid(), os.getgroups())
+        if wanted == ours:
+            yield
+            return
+        _become(*wanted, first=True)
+        try:
+            yield
+        finally:
+            _become(*ours, first=False)
+
+    def _credentials(self) -> tuple[int, int, list[int]]:
+        fields: dict[str, list[int]] = {}
+        with open(f"/proc/{self.pid}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+            for line in status:
+                name, _, rest = line.partition(":")
+                if name in {"Uid", "Gid", "Groups"}:
+                    fields[name] = [int(number) for number in rest.split()]
+        return fields["Uid"][3], fields["Gid"][3], fields["Groups"]
+
+
+def _become(uid: int, gid: int, groups: list[int], *, first: bool) -> None:
+    """Set effective ids; the order keeps the right to set the others until the last."""
+    if first:
+        os.setgroups(groups)
+        os.setegid(gid)
+        os.seteuid(uid)
+    else:
+        os.seteuid(uid)
+        os.setegid(gid)
+        os.setgroups(groups)
+
+
+def _concatenated(directory: int) -> int:
+    """Return a memory file with every regular file of ``directory`` that looks like PEM."""
+    result = os.memfd_create("anchors", os.MFD_CLOEXEC)
+    for name in sorted(os.listdir(directory)):
+        try:
+            opened = os.open(name, _OPEN_FLAGS, dir_fd=directory)
+        except OSError:
+            continue  # a dangling link or a file of somebody else is no anchor
+        try:
+            if stat.S_ISREG(os.fstat(opened).st_mode):
+                content = os.read(opened, 1 << 20)
+                if b"-----BEGIN" in content:
+                    os.write(result, content.rstrip(b"\n") + b"\n")
+        finally:
+            os.close(opened)
+    return result
+
+
+def thread_group(thread: int) -> int:
+    """Return the process that a thread belongs to.  OSError when it is gone."""
+    with open(f"/proc/{thread}/status", encoding="ascii", errors="replace") as status:  # noqa: PTH123
+        for line in status:
+            if line.startswith("Tgid:"):
+                return int(line.split()[1])
+    raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))

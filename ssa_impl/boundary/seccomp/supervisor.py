@@ -1,0 +1,187 @@
+"""The event loop behind ``ssa run``: one epoll, three kinds of sources.
+
+* the listener: a system call wants to be looked at;
+* a channel: the daemon has answered about one secure socket, or hung up;
+* a pidfd: a process of the application has ended.
+
+Which socket a call means is decided by the inode behind the descriptor, not by its number: dup, fork, close and reuse
+make numbers lie.  The kernel does not tell when an application closes a socket that was never connected, so entries
+that no living process has open are swept: when a process ends, when many are open, and every few seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import time
+from pathlib import Path
+
+from .calls import Calls
+from .entry import Entry
+from .filter import Architecture
+from .notify import Listener, Notification
+from .processes import Process, thread_group
+
+_SWEEP_INTERVAL_S = 5.0
+_SWEEP_AFTER_EXIT_S = 0.05
+_SWEEP_AT_COUNT = 64
+
+
+class Supervisor:
+    """Serves one application's process tree until its last process is gone."""
+
+    def __init__(self, listener: Listener, daemon: Path, arch: Architecture) -> None:
+        self._listener = listener
+        self._arch = arch
+        self._calls = Calls(listener, daemon, self._adopt)
+        self._epoll = select.epoll()
+        self._processes: dict[int, Process] = {}
+        self._entries: dict[int, Entry] = {}  # by inode
+        self._by_channel: dict[int, Entry] = {}
+        self._by_pidfd: dict[int, Process] = {}
+        self._sweep_at_s: float | None = None
+        self._sweep_at_count = _SWEEP_AT_COUNT
+        self._handlers = {
+            arch.setsockopt: self._calls.set_option,
+            arch.getsockopt: self._calls.get_option,
+            arch.connect: self._calls.connect,
+            arch.bind: self._calls.bind,
+            arch.listen: self._calls.listen,
+            arch.getsockname: lambda call, process, entry: self._calls.get_name(call, process, entry, peer=False),
+            arch.getpeername: lambda call, process, entry: self._calls.get_name(call, process, entry, peer=True),
+        }
+        self._epoll.register(listener.fileno(), select.EPOLLIN)
+
+    def run(self) -> None:
+        """Serve until nobody is under the filter any more."""
+        while True:
+            for descriptor, events in self._epoll.poll(self._until_sweep()):
+                if descriptor == self._listener.fileno():
+                    if events & select.EPOLLIN:
+                        self._take_call()
+                    elif events & select.EPOLLHUP:
+                        self._close()
+                        return
+                elif (entry := self._by_channel.get(descriptor)) is not None:
+                    self._take_replies(descriptor, entry)
+                elif (process := self._by_pidfd.get(descriptor)) is not None:
+                    self._ended(process)
+            if self._sweep_at_s is not None and time.monotonic() >= self._sweep_at_s:
+                self._sweep()
+
+    # -- calls
+
+    def _take_call(self) -> None:
+        if (call := self._listener.receive()) is None:
+            return
+        try:
+            process = self._process_of(call.thread)
+            if call.number == self._arch.socket:
+                self._open(call, process)
+            else:
+                self._dispatch(call, process)
+        except OSError as error:
+            self._listener.answer(call.id, error=error.errno or errno.EIO)
+
+    def _open(self, call: Notification, process: Process) -> None:
+        if len(self._entries) >= self._sweep_at_count:
+            self._sweep()
+        entry = self._calls.socket(call, process)
+        if entry.channel is not None:
+            self._by_channel[entry.channel.fileno()] = entry
+            self._epoll.register(entry.channel, select.EPOLLIN)
+
+    def _adopt(self, entry: Entry) -> None:
+        self._entries[entry.inode] = entry
+        self._plan_sweep(_SWEEP_INTERVAL_S)
+
+    def _dispatch(self, call: Notification, process: Process) -> None:
+        inode = process.socket_inode(call.arguments[0] & 0xFFFFFFFF)
+        entry = None if inode is None else self._entries.get(inode)
+        if entry is None or not self._listener.is_waiting(call.id):
+            self._listener.let_pass(call.id)
+        else:
+            self._handlers[call.number](call, process, entry)
+
+    def _take_replies(self, descriptor: int, entry: Entry) -> None:
+        if not entry.take_replies():
+            del self._by_channel[descriptor]  # closing has removed it from the epoll set
+            self._plan_sweep(_SWEEP_AFTER_EXIT_S)
+
+    # -- processes
+
+    def _process_of(self, thread: int) -> Process:
+        known = self._processes.get(thread)
+        if known is not None and known.is_alive():
+            return known
+        pid = thread_group(thread)
+        known = self._processes.get(pid)
+        if known is not None and known.is_alive():
+            return known
+        if known is not None:
+            self._ended(known)
+        process = self._processes[pid] = Process(pid, self._arch)
+        self._by_pidfd[process.pidfd] = process
+        self._epoll.register(process.pidfd, select.EPOLLIN)
+        return process
+
+    def _ended(self, process: Process) -> None:
+        self._epoll.unregister(process.pidfd)
+        del self._by_pidfd[process.pidfd]
+        self._processes.pop(process.pid, None)
+        process.close()
+        self._plan_sweep(_SWEEP_AFTER_EXIT_S)
+
+    # -- sweeping
+
+    def _plan_sweep(self, delay_s: float) -> None:
+        due = time.monotonic() + delay_s
+        if self._entries and (self._sweep_at_s is None or due < self._sweep_at_s):
+            self._sweep_at_s = due
+
+    def _until_sweep(self) -> float:
+        return -1 if self._sweep_at_s is None else max(0.0, self._sweep_at_s - time.monotonic())
+
+    def _sweep(self) -> None:
+        """Forget the sockets that no process of the application has open."""
+        open_inodes = set().union(*(process.socket_inodes() for process in self._all_processes()))
+        for inode in [inode for inode in self._entries if inode not in open_inodes]:
+            self._forget(self._entries.pop(inode))
+        self._sweep_at_count = max(_SWEEP_AT_COUNT, 2 * len(self._entries))
+        self._sweep_at_s = None
+        self._plan_sweep(_SWEEP_INTERVAL_S)
+
+    def _all_processes(self) -> list[Process]:
+        """The processes that have made a call, and those that may have inherited a socket without making one."""
+        for child in _descendants(os.getpid()):
+            with contextlib.suppress(OSError):
+                self._process_of(child)
+        return list(self._processes.values())
+
+    def _forget(self, entry: Entry) -> None:
+        if entry.channel is not None:
+            self._by_channel.pop(entry.channel.fileno(), None)
+        entry.hang_up()
+
+    def _close(self) -> None:
+        for entry in self._entries.values():
+            entry.hang_up()
+        for process in self._processes.values():
+            process.close()
+        self._epoll.close()
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return all living descendants of a process (/proc/PID/task/TID/children)."""
+    found: list[int] = []
+    queue = [pid]
+    while queue:
+        parent = queue.pop()
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                queue.extend(map(int, children.read_text("ascii").split()))
+        if parent != pid:
+            found.append(parent)
+    return found

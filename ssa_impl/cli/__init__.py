@@ -1,0 +1,1 @@
+"""The commands ``ssad`` and ``ssa``."""

@@ -1,0 +1,90 @@
+"""Bytes of a control message: a fixed little-endian header, then the value.
+
+    u32 request | u16 kind | u16 flag | i32 first | i32 second | value ...
+
+Fixed and flat so that a boundary in C writes it with one struct.  Whatever cannot be read raises
+:class:`MalformedMessage` and nothing else.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+
+from ..abi import MAX_VALUE_BYTES
+from .messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, SetOption
+
+HEADER = struct.Struct("<IHHii")
+MAX_MESSAGE_BYTES = HEADER.size + MAX_VALUE_BYTES
+
+
+class MalformedMessage(Exception):
+    """These bytes are no control message."""
+
+
+class MessageKind(IntEnum):
+    """The second field of the header."""
+
+    HELLO = 1
+    SET_OPTION = 2
+    GET_OPTION = 3
+    BIND = 4
+    CONNECT = 5
+    GET_NAME = 6
+    REFUSAL = 7
+    REPLY = 8
+
+
+def encode(message: Message) -> bytes:
+    """Return the bytes of one message."""
+    match message:
+        case Hello(request, family, pid):
+            fields = (request, MessageKind.HELLO, 0, family, pid, b"")
+        case SetOption(request, level, name, value, by_file):
+            fields = (request, MessageKind.SET_OPTION, int(by_file), level, name, value)
+        case GetOption(request, level, name, size):
+            fields = (request, MessageKind.GET_OPTION, 0, level, name, struct.pack("<I", size))
+        case Bind(request, address):
+            fields = (request, MessageKind.BIND, 0, 0, 0, address)
+        case Connect(request, address, blocking):
+            fields = (request, MessageKind.CONNECT, int(blocking), 0, 0, address)
+        case GetName(request, peer):
+            fields = (request, MessageKind.GET_NAME, int(peer), 0, 0, b"")
+        case Refusal(request, errno, text):
+            fields = (request, MessageKind.REFUSAL, 0, errno, 0, text.encode())
+        case Reply(request, errno, value):
+            fields = (request, MessageKind.REPLY, 0, errno, 0, value)
+    return HEADER.pack(*fields[:5]) + fields[5]
+
+
+def decode(data: bytes) -> Message:
+    """Return the message in ``data``; raise :class:`MalformedMessage` for anything else."""
+    if not HEADER.size <= len(data) <= MAX_MESSAGE_BYTES:
+        raise MalformedMessage(f"{len(data)} bytes cannot be a control message")
+    request, kind, flag, first, second = HEADER.unpack_from(data)
+    value = data[HEADER.size :]
+    match kind:
+        case MessageKind.HELLO:
+            return Hello(request, first, second)
+        case MessageKind.SET_OPTION:
+            return SetOption(request, first, second, value, bool(flag))
+        case MessageKind.GET_OPTION:
+            return GetOption(request, first, second, _size(value))
+        case MessageKind.BIND:
+            return Bind(request, value)
+        case MessageKind.CONNECT:
+            return Connect(request, value, bool(flag))
+        case MessageKind.GET_NAME:
+            return GetName(request, bool(flag))
+        case MessageKind.REFUSAL:
+            return Refusal(request, first, value.decode("utf-8", "replace"))
+        case MessageKind.REPLY:
+            return Reply(request, first, value)
+    raise MalformedMessage(f"control message of unknown kind {kind}")
+
+
+def _size(value: bytes) -> int:
+    if len(value) != 4:
+        raise MalformedMessage("get-option message without a size")
+    size: int = struct.unpack("<I", value)[0]
+    return size

@@ -1,0 +1,79 @@
+"""The unix connection between the application's socket and the daemon.
+
+The application's descriptor is a unix stream socket that stays unconnected until there is something to connect it to:
+before that, read, write and poll on it answer as on an unconnected TCP socket.  *Tying* connects it to this worker's
+private listener.  The worker itself makes that call, on a descriptor that the boundary passed to it, and takes only
+connections that the kernel says it made itself (SO_PEERCRED): nobody else can become the application's peer.
+
+A non-blocking connect ties at once, and fills the application's send buffer: the descriptor is then neither writable
+nor readable.  Draining it makes it writable, with the edge that EPOLLET needs; closing with the junk unread makes it
+report an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from pathlib import Path
+
+import trio
+
+from ..errors import DaemonError
+from .waits import receive_some
+
+_UCRED = struct.Struct("iII")
+_JUNK = bytes(65_536)
+
+
+class InnerListener:
+    """A worker's private listener; its directory belongs to the daemon's user alone."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._listener.bind(str(path))
+        self._listener.listen(8)
+        self._listener.setblocking(False)
+
+    def tie(self, application: socket.socket) -> socket.socket:
+        """Connect the application's socket and return the daemon's end.  Raises DaemonError."""
+        try:
+            application.connect(str(self._path))
+            while True:
+                end, _ = self._listener.accept()
+                end.setblocking(False)
+                if _peer_pid(end) == os.getpid():
+                    return end
+                end.close()
+        except OSError as error:
+            code = errno.EISCONN if error.errno == errno.EISCONN else errno.ENOBUFS
+            raise DaemonError(f"cannot reach the application's socket: {error.strerror}", code) from None
+
+    def close(self) -> None:
+        """Stop listening and remove the name."""
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _peer_pid(end: socket.socket) -> int:
+    pid: int = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0]
+    return pid
+
+
+def fill(application: socket.socket) -> int:
+    """Fill the application's send buffer so that it polls unwritable; return how many bytes it took."""
+    filled = 0
+    while True:
+        try:
+            filled += application.send(_JUNK, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return filled
+
+
+async def drain(end: socket.socket, filled: int) -> None:
+    """Read exactly the junk again: the application's socket becomes writable."""
+    with trio.CancelScope(shield=True):
+        while filled:
+            filled -= len(await receive_some(end, filled))

@@ -1,0 +1,78 @@
+"""The TCP socket towards the peer, with all that the application asked of it.
+
+It exists from socket() on, so that the kernel itself answers for whatever concerns the wire: options, bind, names.
+After a failed connect it is made anew, with the same options and the same binding.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from ..errors import NetworkError
+from ..sockets.addresses import Address
+from .waits import connect
+
+
+class Outer:
+    """One TCP socket that can be renewed."""
+
+    def __init__(self, family: int) -> None:
+        self.family = family
+        self._options: dict[tuple[int, int], bytes] = {}
+        self._bound: Address | None = None
+        self.socket = self._create()
+
+    def set_option(self, level: int, name: int, value: bytes) -> None:
+        """Apply an option of another level than TLS."""
+        try:
+            self.socket.setsockopt(level, name, value)
+        except OSError as error:
+            raise NetworkError.from_os("setsockopt", error) from None
+        self._options[level, name] = value
+
+    def get_option(self, level: int, name: int, size_bytes: int) -> bytes:
+        """Read an option of another level than TLS."""
+        try:
+            return self.socket.getsockopt(level, name, min(size_bytes, 1024))
+        except OSError as error:
+            raise NetworkError.from_os("getsockopt", error) from None
+
+    def bind(self, address: Address) -> None:
+        """Bind to a local address."""
+        try:
+            self.socket.bind(address)
+        except OSError as error:
+            raise NetworkError.from_os("bind", error) from None
+        self._bound = self.socket.getsockname()
+
+    async def connect(self, address: Address) -> None:
+        """Connect; on failure the socket is as new."""
+        try:
+            await connect(self.socket, address)
+        except OSError as error:
+            self.renew()
+            raise NetworkError.from_os(f"connect to {address[0]} port {address[1]}", error) from None
+
+    def renew(self) -> None:
+        """Drop the connection and start over with the same options."""
+        self.socket.close()
+        self.socket = self._create()
+        for (level, name), value in self._options.items():
+            self.socket.setsockopt(level, name, value)
+        if self._bound is not None:
+            self.bind(self._bound)
+
+    def name(self, peer: bool) -> Address:
+        """Return the local or the peer's address."""
+        try:
+            address: Address = self.socket.getpeername() if peer else self.socket.getsockname()
+        except OSError as error:
+            raise NetworkError.from_os("getpeername" if peer else "getsockname", error) from None
+        return address
+
+    def _create(self) -> socket.socket:
+        try:
+            created = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        except OSError as error:
+            raise NetworkError.from_os("socket", error) from None
+        return created

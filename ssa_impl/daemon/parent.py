@@ -1,0 +1,205 @@
+"""The parent of the workers: it listens, hands each new secure socket to the next worker, and keeps workers alive.
+
+It never reads from a channel: a channel is passed on as soon as it is accepted, one after the other to each worker, so
+that the sockets of one application spread over all of them.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import trio
+from OpenSSL import SSL
+
+from .. import __version__
+
+_log = logging.getLogger("ssad")
+_GRACE_S = 5.0
+_RESTART_PAUSE_S = (0.0, 0.1, 0.5, 1.0, 5.0)
+
+
+class CannotStart(Exception):
+    """The daemon cannot run here; the text says why and what to do."""
+
+
+@dataclass
+class _Worker:
+    index: int
+    process: subprocess.Popen[bytes]
+    dispatch: socket.socket
+    ready: trio.Event = field(default_factory=trio.Event)
+
+
+def listen(path: Path) -> socket.socket:
+    """Listen for boundaries at ``path``, for this user only.  Raises CannotStart."""
+    if len(os.fsencode(path)) > 100:
+        raise CannotStart(f"the socket's path is too long for a unix socket (over 100 bytes): {path}; use --socket")
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        _remove_stale(path)
+        previous = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(previous)
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise CannotStart(f"cannot listen at {path}: {error.strerror}; choose another place with --socket") from None
+    return listener
+
+
+def _remove_stale(path: Path) -> None:
+    if not path.is_socket():
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise CannotStart(f"another ssad listens at {path}; stop it, or choose another place with --socket")
+    path.unlink()
+
+
+class Parent:
+    """Listener and workers of one daemon."""
+
+    def __init__(self, path: Path, worker_count: int) -> None:
+        self._path = path
+        self._runtime = path.with_name(path.name + ".d")
+        self._workers: list[_Worker | None] = [None] * worker_count
+        self._next = 0
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; everything is gone afterwards."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listen(self._path) as listener:
+            try:
+                self._runtime.mkdir(mode=0o700, exist_ok=True)
+                async with trio.open_nursery() as nursery:
+                    for index in range(len(self._workers)):
+                        await nursery.start(self._keep_alive, index)
+                    self._announce()
+                    nursery.start_soon(self._hand_out, listener)
+                    await signals.__anext__()
+                    nursery.cancel_scope.cancel()
+            finally:
+                self._path.unlink(missing_ok=True)
+                for leftover in self._runtime.glob("worker-*.inner"):
+                    leftover.unlink(missing_ok=True)
+                self._runtime.rmdir()
+
+    def _announce(self) -> None:
+        ready = {
+            "ready": True,
+            "pid": os.getpid(),
+            "workers": [worker.process.pid for worker in self._workers if worker],
+            "socket": str(self._path),
+            "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),
+            "version": __version__,
+        }
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+
+    # -- handing out
+
+    async def _hand_out(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                channel, _ = listener.accept()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(listener)
+            except OSError as error:
+                if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ECONNABORTED, errno.ENOMEM}:
+                    raise
+                _log.error("cannot accept: %s", error.strerror)
+                await trio.sleep(0.05)
+            else:
+                with channel:
+                    await self._pass_on(channel)
+
+    async def _pass_on(self, channel: socket.socket) -> None:
+        for _ in self._workers:
+            worker = self._workers[self._next]
+            self._next = (self._next + 1) % len(self._workers)
+            if worker is not None and await _give(worker.dispatch, channel):
+                return
+        _log.error("no worker is alive: a new socket was refused")
+
+    # -- workers
+
+    async def _keep_alive(self, index: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        failures = 0
+        while True:
+            worker = self._start(index)
+            try:
+                if await self._is_ready(worker):
+                    self._workers[index] = worker
+                    task_status.started()
+                    task_status = trio.TASK_STATUS_IGNORED
+                    failures = 0
+                await _gone(worker.process)
+                _log.error("worker %d ended with %s; starting another", worker.process.pid, worker.process.returncode)
+            finally:
+                self._workers[index] = None
+                with trio.CancelScope(shield=True):
+                    await _end(worker)
+            await trio.sleep(_RESTART_PAUSE_S[min(failures, len(_RESTART_PAUSE_S) - 1)])
+            failures += 1
+
+    def _start(self, index: int) -> _Worker:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            ours.setblocking(False)
+            command = [sys.executable, "-m", "ssa_impl.daemon.worker"]
+            arguments = [str(theirs.fileno()), str(index), str(self._runtime)]
+            process = subprocess.Popen(  # noqa: S603
+                [*command, *arguments], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        return _Worker(index, process, ours)
+
+    async def _is_ready(self, worker: _Worker) -> bool:
+        while True:
+            try:
+                return worker.dispatch.recv(16) == b"ready"
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(worker.dispatch)
+            except ConnectionError:
+                return False
+
+
+async def _give(dispatch: socket.socket, channel: socket.socket) -> bool:
+    while True:
+        try:
+            socket.send_fds(dispatch, [b"+"], [channel.fileno()], socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(dispatch)
+        except OSError:
+            return False
+        else:
+            return True
+
+
+async def _gone(process: subprocess.Popen[bytes]) -> None:
+    descriptor = os.pidfd_open(process.pid)
+    try:
+        await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+    process.wait()
+
+
+async def _end(worker: _Worker) -> None:
+    """Close the dispatch socket, which a worker takes as its end; kill it if it does not end."""
+    worker.dispatch.close()
+    if worker.process.poll() is None:
+        with trio.move_on_after(_GRACE_S):
+            await _gone(worker.process)
+        worker.process.kill()
+        worker.process.wait()

@@ -1,0 +1,161 @@
+"""Between the application and the peer: two pumps through one engine.
+
+*down* carries the peer's bytes to the application, *up* the application's to the peer.  Neither reads before what it
+read last has been handed to the kernel: that is the back-pressure, and it bounds the memory of a connection to one
+buffer in each direction.  Ciphertext leaves in the order in which the engine made it (one lock).
+
+How it ends: the application's end of file becomes close_notify, then FIN; the peer's close_notify becomes the
+application's end of file.  Either side may go on sending after the other has ended.  When the application has closed
+its descriptor altogether, nothing more is carried down, and what it had written is still delivered.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ..errors import NetworkError, SsaError
+from ..tls.engine import Engine
+from .waits import has_hung_up, hung_up, receive_some, send_all
+
+_WIRE_BYTES = 262_144
+_PLAIN_BYTES = 131_072
+_LINGER_S = 5.0
+_STALL_S = 30.0
+"""how long a peer may refuse to read before we look whether anybody is left to send for"""
+
+
+class Wire:
+    """The peer's side: ciphertext in, ciphertext out, in order."""
+
+    def __init__(self, outer: socket.socket, engine: Engine) -> None:
+        self._outer = outer
+        self._engine = engine
+        self._sending = trio.Lock()
+
+    async def receive(self) -> bytes:
+        """Feed the engine what arrived; b"" at the wire's end.  Raises NetworkError."""
+        try:
+            ciphertext = await receive_some(self._outer, _WIRE_BYTES)
+        except OSError as error:
+            raise NetworkError.from_os("receive", error) from None
+        self._engine.receive(ciphertext or None)
+        return ciphertext
+
+    async def flush(self, abandoned: Callable[[], bool] = lambda: False) -> None:
+        """Send all that the engine has made.  Raises NetworkError; ETIMEDOUT when stalled and ``abandoned``."""
+        async with self._sending:
+            while ciphertext := self._engine.output():
+                await self._send([memoryview(ciphertext)], abandoned)
+
+    async def flush_answers(self) -> None:
+        """Send what receiving has provoked (a key update's answer), if anything; usually there is nothing."""
+        if not self._sending.locked() and (ciphertext := self._engine.output()):
+            async with self._sending:
+                await self._send([memoryview(ciphertext)], lambda: False)
+
+    async def end(self) -> None:
+        """Queue close_notify, send everything, then FIN."""
+        self._engine.close()
+        await self.flush()
+        try:
+            self._outer.shutdown(socket.SHUT_WR)
+        except OSError:
+            return  # the peer has reset the connection: there is no wire to end
+
+    async def drain(self) -> None:
+        """Read the wire to its end and throw it away."""
+        try:
+            while await receive_some(self._outer, _WIRE_BYTES):
+                pass
+        except OSError:
+            return
+
+    async def _send(self, pending: list[memoryview], abandoned: Callable[[], bool]) -> None:
+        while pending:
+            try:
+                with trio.move_on_after(_STALL_S):
+                    await send_all(self._outer, pending)
+            except OSError as error:
+                raise NetworkError.from_os("send", error) from None
+            if pending and abandoned():
+                raise NetworkError("the application is gone and the peer does not read", errno.ETIMEDOUT)
+
+
+async def shake_hands(engine: Engine, wire: Wire) -> None:
+    """Run the handshake.  Raises PeerError, NetworkError; an alert that explains a failure is sent all the same."""
+    try:
+        while not engine.handshake():
+            await wire.flush()
+            await wire.receive()
+    except SsaError:
+        await say_why(wire)
+        raise
+    await wire.flush()
+
+
+async def say_why(wire: Wire) -> None:
+    """Send a pending alert as far as the wire takes it."""
+    with trio.move_on_after(_LINGER_S):
+        try:
+            await wire.flush()
+        except NetworkError:
+            return
+
+
+class Relay:
+    """One established connection's pumps; ``run`` returns when both directions have ended in order."""
+
+    def __init__(self, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+        self._inner = inner
+        self._wire = wire
+        self._engine = engine
+        self._failure: SsaError | None = None
+
+    async def run(self) -> None:
+        """Carry bytes until both sides have ended.  Raises PeerError, TruncationError, NetworkError."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._guarded, self._down, nursery.cancel_scope)
+            nursery.start_soon(self._guarded, self._up, nursery.cancel_scope)
+        if self._failure is not None:
+            await say_why(self._wire)
+            raise self._failure
+        with trio.move_on_after(_LINGER_S):  # or else closing resets what the peer has not read yet
+            await self._wire.drain()
+
+    async def _guarded(self, pump: Callable[[trio.CancelScope], Awaitable[None]], both: trio.CancelScope) -> None:
+        try:
+            await pump(both)
+        except SsaError as failure:
+            self._failure = self._failure or failure
+            both.cancel()
+
+    async def _down(self, both: trio.CancelScope) -> None:
+        try:
+            while not self._engine.peer_closed:
+                await self._wire.receive()
+                while pieces := self._engine.read():
+                    await send_all(self._inner, [memoryview(piece) for piece in pieces])
+                await self._wire.flush_answers()
+            self._inner.shutdown(socket.SHUT_WR)
+        except OSError:  # the application is gone; keep the wire moving while its last words are sent
+            both.deadline = min(both.deadline, trio.current_time() + _STALL_S)
+            await self._wire.drain()
+
+    async def _up(self, both: trio.CancelScope) -> None:
+        while plaintext := await self._from_application():
+            self._engine.write(plaintext)
+            await self._wire.flush(abandoned=lambda: has_hung_up(self._inner))
+        await self._wire.end()
+        if not self._engine.peer_closed:
+            await hung_up(self._inner)
+            both.cancel()
+
+    async def _from_application(self) -> bytes:
+        try:
+            return await receive_some(self._inner, _PLAIN_BYTES)
+        except OSError:  # it closed with unread data; whatever it had written was read before
+            return b""

@@ -1,0 +1,45 @@
+"""The application's ``struct sockaddr``, both ways (ip(7), ipv6(7))."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import Any
+
+from ..errors import ApplicationError
+
+_FAMILY = struct.Struct("=H")
+_IPV4 = struct.Struct("!H4s")  # port, address; then 8 bytes of padding
+_IPV6 = struct.Struct("!HI16s")  # port, flow, address; then the scope in host order
+_SCOPE = struct.Struct("=I")
+
+Address = tuple[Any, ...]  # what Python's socket module takes for the family
+
+
+def parse_sockaddr(family: int, data: bytes) -> Address:
+    """Return the address in ``data`` for a socket of ``family``.
+
+    Raises ApplicationError: EINVAL when too short, EAFNOSUPPORT when of another family, as the kernel does.
+    """
+    if len(data) < _FAMILY.size:
+        raise ApplicationError("the address is too short", errno.EINVAL)
+    if _FAMILY.unpack_from(data)[0] != family:
+        raise ApplicationError("the address is of another family than the socket", errno.EAFNOSUPPORT)
+    try:
+        if family == socket.AF_INET:
+            port, raw = _IPV4.unpack_from(data, 2)
+            return socket.inet_ntop(family, raw), port
+        port, flow, raw = _IPV6.unpack_from(data, 2)
+        (scope,) = _SCOPE.unpack_from(data, 2 + _IPV6.size)
+    except struct.error:
+        raise ApplicationError("the address is too short", errno.EINVAL) from None
+    return socket.inet_ntop(family, raw), port, flow, scope
+
+
+def build_sockaddr(family: int, address: Address) -> bytes:
+    """Return the ``sockaddr`` of a Python address: 16 bytes for IPv4, 28 for IPv6."""
+    raw = socket.inet_pton(family, address[0].partition("%")[0])
+    if family == socket.AF_INET:
+        return _FAMILY.pack(family) + _IPV4.pack(address[1], raw) + bytes(8)
+    return _FAMILY.pack(family) + _IPV6.pack(address[1], address[2], raw) + _SCOPE.pack(address[3])

@@ -1,0 +1,111 @@
+"""Option values: bytes of setsockopt() to Python, Python to bytes of getsockopt().
+
+Everything that does not fit its :class:`~ssa_impl.abi.Kind` raises ApplicationError(EINVAL).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import struct
+from collections.abc import Callable
+
+from ..abi import MAX_HOSTNAME_BYTES, Kind
+from ..errors import ApplicationError
+
+Value = str | int | bytes | tuple[str, ...]
+
+_INT = struct.Struct("=i")
+_ULONG = struct.Struct("=Q")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+WIRE_VERSIONS = (0x0303, 0x0304)
+
+
+def parse(kind: Kind, data: bytes) -> Value:
+    """Read the value of one setsockopt call (a file's content for a path; the boundary bounds what crosses it)."""
+    return _PARSERS[kind](data)
+
+
+def serialize(kind: Kind, value: Value) -> bytes:
+    """Write the value that getsockopt gives; strings end with a NUL, which their length counts."""
+    if isinstance(value, int):
+        return (_ULONG if kind is Kind.ULONG else _INT).pack(value)
+    if isinstance(value, tuple):
+        value = ",".join(value)
+    return value if isinstance(value, bytes) else value.encode() + b"\0"
+
+
+def _text(data: bytes) -> str:
+    body, nul, rest = data.partition(b"\0")
+    if not nul or rest.strip(b"\0"):
+        raise ApplicationError("the value must be one NUL-terminated string whose length counts the NUL")
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise ApplicationError("the value is not UTF-8") from None
+
+
+def _hostname(data: bytes) -> str:
+    if len(data) > MAX_HOSTNAME_BYTES:
+        raise ApplicationError(f"a hostname may have {MAX_HOSTNAME_BYTES} bytes with its NUL, not {len(data)}")
+    name = _text(data)
+    if is_ip_address(name):
+        return name
+    labels = name.removesuffix(".").split(".")
+    if not all(_LABEL.fullmatch(label) for label in labels):
+        raise ApplicationError("not a hostname: labels of letters, digits and inner hyphens, joined by dots")
+    return name
+
+
+def is_ip_address(name: str) -> bool:
+    """Whether a remote "hostname" is an address: then the certificate must carry it, and no SNI is sent."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _names(data: bytes) -> tuple[str, ...]:
+    text = _text(data)
+    names = tuple(text.split(",")) if text else ()
+    if not all(0 < len(name.encode()) < 256 and name.isascii() and name.isprintable() for name in names):
+        raise ApplicationError("a list of names separated by commas, each 1 to 255 printable ASCII characters")
+    return names
+
+
+def _integer(data: bytes) -> int:
+    if len(data) != _INT.size:
+        raise ApplicationError(f"the value must be an int of {_INT.size} bytes, not {len(data)}")
+    number: int = _INT.unpack(data)[0]
+    return number
+
+
+def _flag(data: bytes) -> int:
+    if (number := _integer(data)) not in {0, 1}:
+        raise ApplicationError(f"the value must be 0 or 1, not {number}")
+    return number
+
+
+def _version(data: bytes) -> int:
+    if (number := _integer(data)) not in WIRE_VERSIONS:
+        raise ApplicationError(f"the version must be 0x0303 (TLS 1.2) or 0x0304 (TLS 1.3), not {number:#06x}")
+    return number
+
+
+def _ulong(data: bytes) -> int:
+    if len(data) != _ULONG.size:
+        raise ApplicationError(f"the value must be an unsigned long of {_ULONG.size} bytes, not {len(data)}")
+    number: int = _ULONG.unpack(data)[0]
+    return number
+
+
+_PARSERS: dict[Kind, Callable[[bytes], Value]] = {
+    Kind.HOSTNAME: _hostname,
+    Kind.STRING: _text,
+    Kind.NAMES: _names,
+    Kind.PEM: bytes,
+    Kind.FLAG: _flag,
+    Kind.VERSION: _version,
+    Kind.ULONG: _ulong,
+}

@@ -1,0 +1,115 @@
+"""The engine: one TLS connection, initiator's role, sans-IO.
+
+Theory of operation.  The caller feeds what arrived on the wire with :meth:`Engine.receive` (``None`` for the wire's
+end of file), drives :meth:`Engine.handshake` until it returns True, then pulls plain text with :meth:`Engine.read`
+and pushes it with :meth:`Engine.write`.  After *every* call there may be ciphertext to send: :meth:`Engine.output`.
+No method waits.  Whatever the peer can provoke leaves as :class:`PeerError`; an end of file without close_notify as
+:class:`TruncationError`.  Memory is bounded by the caller: all plain text that was received is given by one ``read``.
+"""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+
+from ..errors import PeerError, TruncationError
+from ..policy.model import Settings
+from ..sockets.values import is_ip_address
+from .negotiated import Negotiated
+from .reasons import explain
+
+_RECORD_BYTES = 16_384  # plain text of one record at most (RFC 8446 section 5.1)
+_OUTPUT_BYTES = 262_144
+
+
+class Engine:
+    """One connection over a context that is shared with others of the same settings."""
+
+    def __init__(self, context: SSL.Context, settings: Settings) -> None:
+        self._connection = connection = SSL.Connection(context, None)
+        self._allow_truncation = settings.truncation_allowed
+        self._wire_ended = False
+        self.peer_closed = False
+        """whether the peer ended its side in order"""
+        if settings.hostname is not None and not is_ip_address(settings.hostname):
+            connection.set_tlsext_host_name(settings.hostname.rstrip(".").encode("ascii"))
+        if settings.alpn:
+            connection.set_alpn_protos([name.encode("ascii") for name in settings.alpn])
+        connection.set_connect_state()
+
+    @property
+    def connection(self) -> SSL.Connection:
+        """For validation, which needs the peer's certificate."""
+        return self._connection
+
+    def receive(self, ciphertext: bytes | None) -> None:
+        """Take what arrived on the wire; None: the wire has ended."""
+        if ciphertext is None:
+            self._wire_ended = True
+        else:
+            self._connection.bio_write(ciphertext)
+
+    def handshake(self) -> bool:
+        """Go on with the handshake; True when it is complete (the chain is verified, the name is not yet)."""
+        try:
+            self._connection.do_handshake()
+        except SSL.WantReadError:
+            if self._wire_ended:
+                raise PeerError("the peer closed the connection during the handshake") from None
+            return False
+        except SSL.Error as error:
+            raise PeerError(f"handshake failed: {explain(self._connection, error)}") from None
+        return True
+
+    def read(self) -> list[bytes]:
+        """Return all plain text there is, a piece per record."""
+        pieces: list[bytes] = []
+        try:
+            while not self.peer_closed:
+                pieces.append(self._connection.recv(_RECORD_BYTES))
+        except SSL.WantReadError:
+            if self._wire_ended:
+                self._end_without_notice(pieces)
+        except SSL.ZeroReturnError:
+            self.peer_closed = True
+        except SSL.Error as error:
+            raise PeerError(f"the peer broke the protocol: {explain(self._connection, error)}") from None
+        return pieces
+
+    def write(self, plaintext: bytes) -> None:
+        """Encrypt; memory BIOs take everything at once."""
+        try:
+            self._connection.sendall(plaintext)
+        except SSL.Error as error:
+            raise PeerError(f"cannot encrypt: {explain(self._connection, error)}") from None
+
+    def close(self) -> None:
+        """Queue close_notify."""
+        try:
+            self._connection.shutdown()
+        except SSL.Error:
+            return  # the connection has failed already: there is nothing to close in order
+
+    def output(self) -> bytes:
+        """Return ciphertext to send, empty when there is none; call until it is empty."""
+        try:
+            return self._connection.bio_read(_OUTPUT_BYTES)
+        except SSL.WantReadError:
+            return b""
+
+    def negotiated(self) -> Negotiated:
+        """Return what the handshake agreed on."""
+        connection = self._connection
+        return Negotiated(
+            version=connection.get_protocol_version(),
+            cipher=connection.get_cipher_name() or "",
+            group=connection.get_group_name() or "",
+            alpn=connection.get_alpn_proto_negotiated().decode("ascii", "replace"),
+            resumed=False,  # the daemon offers no session: nothing can be resumed
+            peer_chain=tuple(connection.get_peer_cert_chain(as_cryptography=True) or ()),
+        )
+
+    def _end_without_notice(self, pieces: list[bytes]) -> None:
+        if self._allow_truncation:
+            self.peer_closed = True
+        elif not pieces:  # first hand over what did arrive; the next call raises
+            raise TruncationError("the peer's stream ended without close_notify: it may have been cut")
