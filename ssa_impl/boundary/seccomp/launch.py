@@ -40,8 +40,8 @@ def run(command: list[str], daemon: Path) -> int:
     Supervisor(Listener(listener), daemon, arch).run()
     _, status = os.waitpid(child, 0)
     if failure:
-        code, _, text = failure.decode().partition(" ")
-        raise OSError(int(code), text)
+        number, _, text = failure.decode().partition(" ")
+        raise OSError(int(number), text)
     code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
 
@@ -57,7 +57,7 @@ def _become_application(command: list[str], report: socket.socket, arch: Archite
         os.execvp(command[0], command)  # noqa: S606
     except SeccompUnavailable as why:
         report.send(b"-" + str(why).encode())
-    except OSError as error:
+    except OSError as error:  # the listener is over there: the supervisor reads this after it
         report.send(f"{error.errno} {error.strerror}".encode())
     finally:
         os._exit(127)

@@ -51,7 +51,7 @@ def install(program: bytes, arch: Architecture) -> int:
     Sets no_new_privs first, without which only CAP_SYS_ADMIN may install filters (prctl(2)).
     """
     instructions = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("=HxxxxxxP", len(program) // 8, ctypes.addressof(instructions))
+    header = struct.pack("@HP", len(program) // 8, ctypes.addressof(instructions))
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise SeccompUnavailable(f"prctl(PR_SET_NO_NEW_PRIVS): {os.strerror(ctypes.get_errno())}")
     listener: int = _libc.syscall(arch.seccomp, _SET_MODE_FILTER, _FLAG_NEW_LISTENER, ctypes.c_char_p(header))

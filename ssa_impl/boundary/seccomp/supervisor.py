@@ -16,6 +16,7 @@ import errno
 import os
 import select
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from .calls import Calls
@@ -43,7 +44,7 @@ class Supervisor:
         self._by_pidfd: dict[int, Process] = {}
         self._sweep_at_s: float | None = None
         self._sweep_at_count = _SWEEP_AT_COUNT
-        self._handlers = {
+        self._handlers: dict[int, Callable[[Notification, Process, Entry], None]] = {
             arch.setsockopt: self._calls.set_option,
             arch.getsockopt: self._calls.get_option,
             arch.connect: self._calls.connect,
