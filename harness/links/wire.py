@@ -1,0 +1,133 @@
+"""A veth pair between two namespaces, and the token buckets that make it slow (pyroute2)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.links import enter
+from harness.links.interface import LinkUnavailableError
+from harness.links.namespaces import inside
+
+MTU_BYTES = 1500
+_PINNED_TYPES = (1, 2)  # RTN_UNICAST, RTN_LOCAL: linux/rtnetlink.h
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A token bucket as the kernel has it."""
+
+    rate_mbit_s: float
+    burst_bytes: int
+    limit_bytes: int
+
+    def as_dict(self, where: str) -> dict[str, object]:
+        """For environment.json."""
+        return {
+            "where": where,
+            "kind": "tbf",
+            "rate_mbit_s": self.rate_mbit_s,
+            "burst_bytes": self.burst_bytes,
+            "limit_bytes": self.limit_bytes,
+        }
+
+
+@contextlib.contextmanager
+def _kernel(what: str, needs: str) -> Iterator[Any]:
+    """The caller's namespace, to be configured; errors become one sentence."""
+    try:
+        from pyroute2.iproute import linux
+        from pyroute2.netlink.exceptions import NetlinkError
+    except ImportError as error:
+        raise LinkUnavailableError(
+            f"{what} needs pyroute2; `pip install pyroute2` makes it available."
+        ) from error
+    route: Any = linux.IPRoute
+    try:
+        with route() as ip:
+            yield ip
+    except (NetlinkError, OSError) as error:
+        code = error.code if isinstance(error, NetlinkError) else error.errno
+        reason = errno.errorcode.get(code or 0, str(code))
+        raise LinkUnavailableError(
+            f"{what} cannot be made here ({reason}); {needs} makes it possible."
+        ) from error
+
+
+def raise_loopback() -> None:
+    """Bring up ``lo`` of the caller's namespace."""
+    with _kernel("A loopback interface", "CAP_NET_ADMIN (root)") as ip:
+        ip.link("set", index=1, state="up")
+
+
+def connect(left: str, left_name: str, right: str, right_name: str) -> None:
+    """Make a veth pair whose ends, of the given names, are in two namespaces."""
+
+    def make() -> None:
+        with (
+            _kernel("A veth pair", "a kernel with veth (`modprobe veth`)") as ip,
+            Path(enter.DIRECTORY, right).open("rb") as other,
+        ):
+            peer = {"ifname": right_name, "net_ns_fd": other.fileno()}
+            ip.link("add", ifname=left_name, kind="veth", mtu=MTU_BYTES, peer=peer)
+
+    inside(left, make)
+
+
+def bring_up(interface: str, address: str, prefix_length: int) -> None:
+    """Give an interface of the caller's namespace its address, and raise it."""
+    with _kernel("An interface", "CAP_NET_ADMIN (root)") as ip:
+        index = ip.link_lookup(ifname=interface)[0]
+        ip.addr("add", index=index, address=address, prefixlen=prefix_length)
+        ip.link("set", index=index, state="up")
+
+
+def pin_routes(congestion_control: str) -> None:
+    """Make every IPv4 connection of the caller's namespace, made or accepted, use that congestion control."""
+    needs = f"a kernel with tcp_{congestion_control} (`modprobe tcp_{congestion_control}`)"
+    with _kernel(f"A route with {congestion_control}", needs) as ip:
+        for route in ip.get_routes(family=socket.AF_INET):
+            if route["type"] in _PINNED_TYPES:
+                ip.route("replace", **_same(route), metrics={"cc_algo": congestion_control})
+
+
+def _same(route: Any) -> dict[str, Any]:
+    return {
+        "table": route.get_attr("RTA_TABLE"),
+        "type": route["type"],
+        "scope": route["scope"],
+        "proto": route["proto"],
+        "dst": f"{route.get_attr('RTA_DST')}/{route['dst_len']}",
+        "oif": route.get_attr("RTA_OIF"),
+        "prefsrc": route.get_attr("RTA_PREFSRC"),
+    }
+
+
+def shape(interface: str, wanted: Bucket) -> Bucket:
+    """Put a token bucket on what leaves an interface of the caller's namespace; returns it as read back."""
+    with _kernel("A token bucket (TBF)", "a kernel with sch_tbf (`modprobe sch_tbf`)") as ip:
+        index = ip.link_lookup(ifname=interface)[0]
+        rate = f"{round(wanted.rate_mbit_s * 1000)}kbit"
+        options = {"rate": rate, "burst": wanted.burst_bytes, "limit": wanted.limit_bytes}
+        ip.tc("add", "tbf", index=index, handle="1:", **options)
+        return _read_back(ip, index)
+
+
+def _read_back(ip: Any, index: int) -> Bucket:
+    for qdisc in ip.get_qdiscs(index=index):
+        if qdisc.get_attr("TCA_KIND") == "tbf":
+            found = qdisc.get_attr("TCA_OPTIONS").get_attr("TCA_TBF_PARMS")
+            burst_s = found["buffer"] * _tick_s()
+            return Bucket(found["rate"] * 8 / 1e6, round(burst_s * found["rate"]), found["limit"])
+    raise LinkUnavailableError("The kernel has accepted a token bucket (TBF) and does not show it.")
+
+
+def _tick_s() -> float:
+    """The unit in which the kernel keeps a bucket's depth (net/sched/sch_api.c, psched_show), 64 ns today."""
+    words = Path("/proc/net/psched").read_text(encoding="ascii").split()
+    return int(words[1], 16) / int(words[0], 16) / 1e6
