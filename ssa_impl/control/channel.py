@@ -18,6 +18,7 @@ from .codec import MAX_MESSAGE_BYTES, decode, encode
 from .messages import Message
 
 _BUFFER_BYTES = 212_992  # the kernel doubles it: one message of the largest size fits
+_scratch = memoryview(bytearray(MAX_MESSAGE_BYTES + 1))
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
 
@@ -55,13 +56,13 @@ def send(end: socket.socket, message: Message, descriptors: Iterable[int] = ()) 
 
 def receive(end: socket.socket) -> tuple[Message, list[int]] | None:
     """Take one message and its descriptors, None at end of file; MalformedMessage closes what came along."""
-    data, ancillary, _flags, _ = end.recvmsg(MAX_MESSAGE_BYTES + 1, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
+    size, ancillary, _flags, _ = end.recvmsg_into([_scratch], _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC)
     descriptors = _descriptors(ancillary)
-    if not data:
+    if not size:
         close_all(descriptors)
         return None
     try:
-        return decode(data), descriptors
+        return decode(bytes(_scratch[:size])), descriptors
     except BaseException:
         close_all(descriptors)
         raise

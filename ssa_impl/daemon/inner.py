@@ -21,7 +21,7 @@ from pathlib import Path
 import trio
 
 from ..errors import DaemonError
-from .waits import receive_some
+from .waits import receive_into
 
 _UCRED = struct.Struct("iII")
 _JUNK = bytes(65_536)
@@ -75,5 +75,6 @@ def fill(application: socket.socket) -> int:
 async def drain(end: socket.socket, filled: int) -> None:
     """Read exactly the junk again: the application's socket becomes writable."""
     with trio.CancelScope(shield=True):
+        room = memoryview(bytearray(len(_JUNK)))
         while filled:
-            filled -= len(await receive_some(end, filled))
+            filled -= await receive_into(end, room[:filled], lambda junk: None)

@@ -19,13 +19,17 @@ import trio
 
 from ..errors import NetworkError, SsaError
 from ..tls.engine import Engine
-from .waits import has_hung_up, hung_up, receive_some, send_all
+from .waits import Rest, has_hung_up, hung_up, receive_into, send_all, send_now, send_rest
 
 _WIRE_BYTES = 262_144
 _PLAIN_BYTES = 131_072
 _LINGER_S = 5.0
 _STALL_S = 30.0
 """how long a peer may refuse to read before we look whether anybody is left to send for"""
+
+
+_scratch = memoryview(bytearray(_WIRE_BYTES))
+"""where a worker receives and decrypts; nothing in it outlives the synchronous step that filled it"""
 
 
 class Wire:
@@ -36,26 +40,30 @@ class Wire:
         self._engine = engine
         self._sending = trio.Lock()
 
-    async def receive(self) -> bytes:
-        """Feed the engine what arrived; b"" at the wire's end.  Raises NetworkError."""
+    async def receive(self) -> None:
+        """Feed the engine what arrived, or that the wire has ended.  Raises NetworkError."""
         try:
-            ciphertext = await receive_some(self._outer, _WIRE_BYTES)
+            await receive_into(self._outer, _scratch, self._feed)
         except OSError as error:
             raise NetworkError.from_os("receive", error) from None
+
+    def _feed(self, ciphertext: memoryview) -> None:
         self._engine.receive(ciphertext or None)
-        return ciphertext
 
     async def flush(self, abandoned: Callable[[], bool] = lambda: False) -> None:
         """Send all that the engine has made.  Raises NetworkError; ETIMEDOUT when stalled and ``abandoned``."""
-        async with self._sending:
-            while ciphertext := self._engine.output():
-                await self._send([memoryview(ciphertext)], abandoned)
+        while True:
+            while self._sending.locked():
+                async with self._sending:
+                    pass  # somebody else's turn is over
+            if not (ciphertext := self._engine.output()):
+                return
+            await self._send(ciphertext, abandoned)
 
     async def flush_answers(self) -> None:
-        """Send what receiving has provoked (a key update's answer), if anything; usually there is nothing."""
-        if not self._sending.locked() and (ciphertext := self._engine.output()):
-            async with self._sending:
-                await self._send([memoryview(ciphertext)], lambda: False)
+        """Send what receiving has provoked (a key update's answer); whoever is sending now takes it along."""
+        if not self._sending.locked():
+            await self.flush()
 
     async def end(self) -> None:
         """Queue close_notify, send everything, then FIN."""
@@ -69,20 +77,25 @@ class Wire:
     async def drain(self) -> None:
         """Read the wire to its end and throw it away."""
         try:
-            while await receive_some(self._outer, _WIRE_BYTES):
+            while await receive_into(self._outer, _scratch, lambda ignored: None):
                 pass
         except OSError:
             return
 
-    async def _send(self, pending: list[memoryview], abandoned: Callable[[], bool]) -> None:
-        while pending:
-            try:
+    async def _send(self, ciphertext: bytes, abandoned: Callable[[], bool]) -> None:
+        rest = Rest(ciphertext)
+        self._sending.acquire_nowait()
+        try:
+            rest.pending = rest.pending[send_now(self._outer, rest.pending) :]
+            while rest.pending:
                 with trio.move_on_after(_STALL_S):
-                    await send_all(self._outer, pending)
-            except OSError as error:
-                raise NetworkError.from_os("send", error) from None
-            if pending and abandoned():
-                raise NetworkError("the application is gone and the peer does not read", errno.ETIMEDOUT)
+                    await send_rest(self._outer, rest)
+                if rest.pending and abandoned():
+                    raise NetworkError("the application is gone and the peer does not read", errno.ETIMEDOUT)
+        except OSError as error:
+            raise NetworkError.from_os("send", error) from None
+        finally:
+            self._sending.release()
 
 
 async def shake_hands(engine: Engine, wire: Wire) -> None:
@@ -123,8 +136,9 @@ class Relay:
         if self._failure is not None:
             await say_why(self._wire)
             raise self._failure
-        with trio.move_on_after(_LINGER_S):  # or else closing resets what the peer has not read yet
-            await self._wire.drain()
+        if not self._engine.peer_closed:  # closing now would reset what the peer has not read yet
+            with trio.move_on_after(_LINGER_S):
+                await self._wire.drain()
 
     async def _guarded(self, pump: Callable[[trio.CancelScope], Awaitable[None]], both: trio.CancelScope) -> None:
         try:
@@ -137,8 +151,8 @@ class Relay:
         try:
             while not self._engine.peer_closed:
                 await self._wire.receive()
-                while pieces := self._engine.read():
-                    await send_all(self._inner, [memoryview(piece) for piece in pieces])
+                while plaintext_bytes := self._engine.read_into(_scratch):
+                    await send_all(self._inner, _scratch[:plaintext_bytes])
                 await self._wire.flush_answers()
             self._inner.shutdown(socket.SHUT_WR)
         except OSError:  # the application is gone; keep the wire moving while its last words are sent
@@ -146,16 +160,19 @@ class Relay:
             await self._wire.drain()
 
     async def _up(self, both: trio.CancelScope) -> None:
-        while plaintext := await self._from_application():
-            self._engine.write(plaintext)
+        while await self._from_application():
             await self._wire.flush(abandoned=lambda: has_hung_up(self._inner))
         await self._wire.end()
         if not self._engine.peer_closed:
             await hung_up(self._inner)
             both.cancel()
 
-    async def _from_application(self) -> bytes:
+    async def _from_application(self) -> int:
         try:
-            return await receive_some(self._inner, _PLAIN_BYTES)
+            return await receive_into(self._inner, _scratch[:_PLAIN_BYTES], self._encrypt)
         except OSError:  # it closed with unread data; whatever it had written was read before
-            return b""
+            return 0
+
+    def _encrypt(self, plaintext: memoryview) -> None:
+        if plaintext:
+            self._engine.write(plaintext)

@@ -72,7 +72,7 @@ class Session:
                 return
             message, descriptors = received
             if isinstance(message, Connect) and len(descriptors) == 1:
-                application = socket.socket(fileno=descriptors[0])
+                application = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptors[0])
                 nursery.start_soon(self._connect, message, application, nursery.cancel_scope)
             else:
                 await self._channel.send(self._answer(message, descriptors))

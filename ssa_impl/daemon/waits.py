@@ -5,41 +5,56 @@ from __future__ import annotations
 import os
 import select
 import socket
+from collections.abc import Callable
 
 import trio
 
 
-async def receive_some(source: socket.socket, size_bytes: int) -> bytes:
-    """Return what is there, b"" at end of file.  OSError as the kernel says."""
+async def receive_into(source: socket.socket, room: memoryview, consume: Callable[[memoryview], None]) -> int:
+    """Receive what is there and hand it to ``consume`` before anything else runs; return its size, 0 at end of file.
+
+    A source that always has more gives the others a turn each time.  OSError as the kernel says.
+    """
+    waited = False
     while True:
         try:
-            data = source.recv(size_bytes)
+            received = source.recv_into(room)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(source)
-        else:
-            await trio.lowlevel.checkpoint()  # a fast peer must not keep the other connections waiting
-            return data
+            waited = True
+            continue
+        consume(room[:received])
+        if not waited:
+            await trio.lowlevel.checkpoint()
+        return received
 
 
-async def send_all(sink: socket.socket, pending: list[memoryview]) -> None:
-    """Send every piece, in order; what has been sent leaves the list, so a cancelled call can be taken up again.
-
-    OSError as the kernel says.
-    """
-    while pending:
-        try:
-            sent = sink.sendmsg(pending, (), socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(sink)
-        else:
-            _drop(pending, sent)
+def send_now(sink: socket.socket, data: memoryview) -> int:
+    """Send what the kernel takes at once; return how much.  OSError as the kernel says."""
+    try:
+        return sink.send(data, socket.MSG_NOSIGNAL)
+    except BlockingIOError:
+        return 0
 
 
-def _drop(pending: list[memoryview], sent: int) -> None:
-    while pending and sent >= len(pending[0]):
-        sent -= len(pending.pop(0))
-    if sent:
-        pending[0] = pending[0][sent:]
+class Rest:
+    """What the kernel has not taken yet; a cancelled send can be taken up again."""
+
+    def __init__(self, data: bytes) -> None:
+        self.pending = memoryview(data)
+
+
+async def send_rest(sink: socket.socket, rest: Rest) -> None:
+    """Send on until nothing is left.  OSError as the kernel says."""
+    while rest.pending:
+        await trio.lowlevel.wait_writable(sink)
+        rest.pending = rest.pending[send_now(sink, rest.pending) :]
+
+
+async def send_all(sink: socket.socket, data: memoryview) -> None:
+    """Send everything; what the kernel does not take at once is copied before anything else runs."""
+    if (sent := send_now(sink, data)) < len(data):
+        await send_rest(sink, Rest(bytes(data[sent:])))
 
 
 async def connect(outer: socket.socket, address: tuple[object, ...]) -> None:
@@ -60,6 +75,8 @@ async def hung_up(end: socket.socket) -> None:
     End of file alone does not say so: it may be a shutdown(SHUT_WR).  An epoll instance that is asked for no event
     reports EPOLLHUP and EPOLLERR only, and can itself be waited for.
     """
+    if has_hung_up(end):
+        return
     with select.epoll() as watch:
         watch.register(end, 0)
         await trio.lowlevel.wait_readable(watch.fileno())

@@ -36,7 +36,7 @@ async def serve(dispatch: socket.socket, index: int, runtime: Path) -> None:
         async with trio.open_nursery() as nursery:
             while channels := await _next_channels(dispatch):
                 for descriptor in channels:
-                    channel = DaemonChannel(socket.socket(fileno=descriptor))
+                    channel = DaemonChannel(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor))
                     nursery.start_soon(_serve_one, Session(next(numbers), channel, Policy(), listener))
             nursery.cancel_scope.cancel()
     except BrokenPipeError:

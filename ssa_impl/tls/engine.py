@@ -1,10 +1,11 @@
 """The engine: one TLS connection, initiator's role, sans-IO.
 
 Theory of operation.  The caller feeds what arrived on the wire with :meth:`Engine.receive` (``None`` for the wire's
-end of file), drives :meth:`Engine.handshake` until it returns True, then pulls plain text with :meth:`Engine.read`
+end of file), drives :meth:`Engine.handshake` until it returns True, then pulls plain text with :meth:`Engine.read_into`
 and pushes it with :meth:`Engine.write`.  After *every* call there may be ciphertext to send: :meth:`Engine.output`.
 No method waits.  Whatever the peer can provoke leaves as :class:`PeerError`; an end of file without close_notify as
-:class:`TruncationError`.  Memory is bounded by the caller: all plain text that was received is given by one ``read``.
+:class:`TruncationError`.  Nothing is kept that was not read: the caller bounds the memory
+by what it feeds.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from ..policy.model import Settings
 from ..sockets.values import is_ip_address
 from .negotiated import Negotiated
 from .reasons import explain
+
+Buffer = bytes | memoryview
 
 _RECORD_BYTES = 16_384  # plain text of one record at most (RFC 8446 section 5.1)
 _OUTPUT_BYTES = 262_144
@@ -41,7 +44,7 @@ class Engine:
         """For validation, which needs the peer's certificate."""
         return self._connection
 
-    def receive(self, ciphertext: bytes | None) -> None:
+    def receive(self, ciphertext: Buffer | None) -> None:
         """Take what arrived on the wire; None: the wire has ended."""
         if ciphertext is None:
             self._wire_ended = True
@@ -60,22 +63,22 @@ class Engine:
             raise PeerError(f"handshake failed: {explain(self._connection, error)}") from None
         return True
 
-    def read(self) -> list[bytes]:
-        """Return all plain text there is, a piece per record."""
-        pieces: list[bytes] = []
+    def read_into(self, room: memoryview) -> int:
+        """Decrypt into ``room``; return how many bytes, 0 when there is nothing (more) to read now."""
+        filled = 0
         try:
-            while not self.peer_closed:
-                pieces.append(self._connection.recv(_RECORD_BYTES))
+            while filled < len(room) and not self.peer_closed:
+                filled += self._connection.recv_into(room[filled : filled + _RECORD_BYTES])
         except SSL.WantReadError:
-            if self._wire_ended:
-                self._end_without_notice(pieces)
+            if self._wire_ended and not filled:  # first hand over what did arrive
+                self._end_without_notice()
         except SSL.ZeroReturnError:
             self.peer_closed = True
         except SSL.Error as error:
             raise PeerError(f"the peer broke the protocol: {explain(self._connection, error)}") from None
-        return pieces
+        return filled
 
-    def write(self, plaintext: bytes) -> None:
+    def write(self, plaintext: Buffer) -> None:
         """Encrypt; memory BIOs take everything at once."""
         try:
             self._connection.sendall(plaintext)
@@ -105,11 +108,10 @@ class Engine:
             group=connection.get_group_name() or "",
             alpn=connection.get_alpn_proto_negotiated().decode("ascii", "replace"),
             resumed=False,  # the daemon offers no session: nothing can be resumed
-            peer_chain=tuple(connection.get_peer_cert_chain(as_cryptography=True) or ()),
+            peer_chain=tuple(connection.get_peer_cert_chain() or ()),
         )
 
-    def _end_without_notice(self, pieces: list[bytes]) -> None:
-        if self._allow_truncation:
-            self.peer_closed = True
-        elif not pieces:  # first hand over what did arrive; the next call raises
+    def _end_without_notice(self) -> None:
+        if not self._allow_truncation:
             raise TruncationError("the peer's stream ended without close_notify: it may have been cut")
+        self.peer_closed = True

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import crypto
 
 
 @dataclass(frozen=True)
@@ -18,14 +17,14 @@ class Negotiated:
     group: str
     alpn: str
     resumed: bool
-    peer_chain: tuple[x509.Certificate, ...]
+    peer_chain: tuple[crypto.X509, ...]
 
     @cached_property
     def peer_identity(self) -> str:
         """Subject of the peer's certificate (RFC 4514)."""
-        return self.peer_chain[0].subject.rfc4514_string()
+        return self.peer_chain[0].to_cryptography().subject.rfc4514_string()
 
     @cached_property
     def peer_chain_pem(self) -> str:
         """The chain as the peer sent it, leaf first."""
-        return "".join(c.public_bytes(Encoding.PEM).decode() for c in self.peer_chain)
+        return "".join(crypto.dump_certificate(crypto.FILETYPE_PEM, c).decode() for c in self.peer_chain)

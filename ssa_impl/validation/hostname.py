@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from cryptography import x509
 from OpenSSL import SSL
 from service_identity import CertificateError, VerificationError
-from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from ..errors import PeerError
 from ..sockets.values import is_ip_address
 
+_VERDICTS_KEPT = 1024
+
 
 def check_name(connection: SSL.Connection, hostname: str) -> None:
     """Raise PeerError (EPROTO) unless the peer's certificate is for ``hostname``."""
-    verify = verify_ip_address if is_ip_address(hostname) else verify_hostname
+    leaf = connection.get_peer_certificate()
+    if leaf is None:
+        raise PeerError("the peer sent no certificate")
+    if objection := _objection(leaf.to_cryptography(), hostname):
+        raise PeerError(objection)
+
+
+@lru_cache(maxsize=_VERDICTS_KEPT)
+def _objection(leaf: x509.Certificate, hostname: str) -> str:
+    """Return why the certificate is not for the name, "" when it is: a pure function of the two."""
+    verify = verify_certificate_ip_address if is_ip_address(hostname) else verify_certificate_hostname
     try:
-        verify(connection, hostname.rstrip("."))
+        verify(leaf, hostname.rstrip("."))
     except VerificationError:
-        raise PeerError(f"the peer's certificate is not for {hostname}") from None
-    except CertificateError as error:
-        raise PeerError(f"the peer's certificate cannot be used: {error}") from None
-    except ValueError as error:
-        raise PeerError(f"the peer's certificate cannot be read: {error}") from None
+        return f"the peer's certificate is not for {hostname}"
+    except (CertificateError, ValueError) as error:
+        return f"the peer's certificate cannot be used: {error}"
+    return ""
