@@ -28,7 +28,8 @@ def _about() -> None:
 def run(
     command: Annotated[list[str], typer.Argument(metavar="PROGRAM [ARGUMENT]...", help="What to run, after `--`.")],
     socket: Annotated[
-        Path | None, typer.Option(help="Where ssad listens.  [default: $SSAD_SOCKET, or the runtime directory]")
+        Path | None,
+        typer.Option(help="Where ssad listens.  [default: $SSAD_SOCKET, or the runtime directory]"),
     ] = None,
 ) -> None:
     """Run PROGRAM, and whatever it starts, with secure sockets.
@@ -38,7 +39,9 @@ def run(
     """
     daemon = socket or default_path()
     if not daemon.is_socket():
-        sys.stderr.write(f"ssa: no daemon listens at {daemon}: socket() will fail with ENOTCONN until ssad is started\n")
+        sys.stderr.write(
+            f"ssa: no daemon listens at {daemon}: socket() will fail with ENOTCONN until ssad is started\n"
+        )
     try:
         code = run_under_seccomp(command, daemon)
     except SeccompUnavailable as why:

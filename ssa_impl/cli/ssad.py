@@ -28,10 +28,13 @@ def _version(wanted: bool) -> None:
 
 def serve(
     socket: Annotated[
-        Path | None, typer.Option(help="Where boundaries reach the daemon.  [default: $SSAD_SOCKET, or the runtime dir]")
+        Path | None,
+        typer.Option(help="Where boundaries reach the daemon.  [default: $SSAD_SOCKET, or the runtime dir]"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = len(os.sched_getaffinity(0)),
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
 ) -> None:
     """Run the daemon that does TLS for the programs under `ssa run`.
 

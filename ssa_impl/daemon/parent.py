@@ -79,7 +79,10 @@ class Parent:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; everything is gone afterwards."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, listen(self._path) as listener:
+        with (
+            trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
+            listen(self._path) as listener,
+        ):
             try:
                 self._runtime.mkdir(mode=0o700, exist_ok=True)
                 async with trio.open_nursery() as nursery:
@@ -159,9 +162,7 @@ class Parent:
             ours.setblocking(False)
             command = [sys.executable, "-m", "ssa_impl.daemon.worker"]
             arguments = [str(theirs.fileno()), str(index), str(self._runtime)]
-            process = subprocess.Popen(  # noqa: S603
-                [*command, *arguments], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
+            process = subprocess.Popen([*command, *arguments], pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         return _Worker(index, process, ours)
 
     async def _is_ready(self, worker: _Worker) -> bool:

@@ -61,10 +61,8 @@ async def connect(outer: socket.socket, address: tuple[object, ...]) -> None:
     """Connect a non-blocking TCP socket.  OSError as the kernel says."""
     try:
         outer.connect(address)
-        return
     except BlockingIOError:
-        pass
-    await trio.lowlevel.wait_writable(outer)
+        await trio.lowlevel.wait_writable(outer)
     if code := outer.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
         raise OSError(code, os.strerror(code))
 

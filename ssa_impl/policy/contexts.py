@@ -21,7 +21,8 @@ _CONTEXTS_KEPT = 128
 def context_for(settings: Settings) -> SSL.Context:
     """Return the context of these settings.
 
-    Raises ApplicationError(EINVAL) when the anchors hold no certificate, DaemonError when the system has no trust store.
+    Raises ApplicationError(EINVAL) when the anchors hold no certificate, DaemonError when the system has no trust
+    store.
     """
     return _context(settings.anchors_pem, settings.version_min, settings.version_max, settings.verify_depth)
 

@@ -68,7 +68,7 @@ class Calls:
 
     def set_option(self, call: Notification, process: Process, entry: Entry) -> None:
         """setsockopt(descriptor, level, name, value, length)."""
-        _, level, name, address, length = (argument & 0xFFFFFFFF for argument in call.arguments[:5])
+        _, level, name, _, length = (argument & 0xFFFFFFFF for argument in call.arguments[:5])
         if length > MAX_VALUE_BYTES:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         value = process.read(call.arguments[3], length)

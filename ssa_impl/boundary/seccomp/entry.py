@@ -39,9 +39,7 @@ class Entry:
     _waiting: dict[int, WhenAnswered] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
-    def ask(
-        self, make: Callable[[int], Message], answered: WhenAnswered, descriptors: Iterable[int] = ()
-    ) -> None:
+    def ask(self, make: Callable[[int], Message], answered: WhenAnswered, descriptors: Iterable[int] = ()) -> None:
         """Send a request; ``answered`` hears of it later, or at once when the daemon is gone."""
         number = next(self._numbers)
         try:

@@ -20,8 +20,8 @@ _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, sig
 def run(command: list[str], daemon: Path) -> int:
     """Run ``command`` with secure sockets; return its exit code, 128 + N when signal N ended it.
 
-    Raises SeccompUnavailable when this kernel or container does not allow it, FileNotFoundError and PermissionError when
-    the program cannot be started.
+    Raises SeccompUnavailable when this kernel or container does not allow it, FileNotFoundError and
+    PermissionError when the program cannot be started.
     """
     try:
         arch = architecture()
@@ -54,7 +54,7 @@ def _become_application(command: list[str], report: socket.socket, arch: Archite
         os.close(listener)
         for restored in (signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(restored, signal.SIG_DFL)
-        os.execvp(command[0], command)  # noqa: S606
+        os.execvp(command[0], command)
     except SeccompUnavailable as why:
         report.send(b"-" + str(why).encode())
     except OSError as error:  # the listener is over there: the supervisor reads this after it

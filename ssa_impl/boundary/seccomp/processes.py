@@ -74,7 +74,7 @@ class Process:
     def socket_inode(self, descriptor: int) -> int | None:
         """Return the inode of the socket behind a descriptor number, None when it is no socket."""
         try:
-            target = os.readlink(f"/proc/{self.pid}/fd/{descriptor}")
+            target = os.readlink(f"/proc/{self.pid}/fd/{descriptor}")  # noqa: PTH115
         except OSError:
             return None
         return int(target[8:-1]) if target.startswith("socket:[") else None
