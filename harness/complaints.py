@@ -59,7 +59,5 @@ def _inner(model: type[BaseModel], place: Sequence[str | int]) -> type[BaseModel
         if field is None:
             return None
         types = [field.annotation, *get_args(field.annotation)]
-        model = next(
-            (kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), model
-        )
+        model = next((kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
     return model

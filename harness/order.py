@@ -26,6 +26,7 @@ class PlannedTrial:
     pair: int  # counts through the whole campaign
     position: int  # 0: first of its pair
     arm: int  # index into the plan's stacks
+    name: str  # of the arm: the stack's, in an A/A plan with a letter
     stack: Stack
     n: int
 
@@ -85,10 +86,8 @@ def _pair(block: int, pair: int, n: int, first_arm: int, stacks: tuple[Stack, St
     return PlannedPair(block, pair, n, (first, second))
 
 
-def _trial(
-    block: int, pair: int, position: int, n: int, side: tuple[int, tuple[Stack, Stack]]
-) -> PlannedTrial:
+def _trial(block: int, pair: int, position: int, n: int, side: tuple[int, tuple[Stack, Stack]]) -> PlannedTrial:
     arm, stacks = side
     name = stacks[arm].value if stacks[0] != stacks[1] else f"{stacks[arm].value}-{'ab'[arm]}"
     trial_id = f"b{block:02d}-p{pair:04d}-{name}-n{n:03d}"
-    return PlannedTrial(trial_id, block, pair, position, arm, stacks[arm], n)
+    return PlannedTrial(trial_id, block, pair, position, arm, name, stacks[arm], n)

@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.complaints import explain
 from harness.errors import UsageError
+from harness.links import LinkUsageError
+from harness.links.remote import target_of
 from harness.records import Judgement, Profile, Stack
 
 PRESETS = ("smoke", "standard", "paper")
@@ -32,9 +34,7 @@ class Plan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str = Field("custom", pattern=r"^[a-z0-9][a-z0-9-]*$", description="the plan's name")
-    levels: tuple[int, ...] = Field(
-        min_length=1, description="values of n: a list, or {from = 1, to = 100, step = 1}"
-    )
+    levels: tuple[int, ...] = Field(min_length=1, description="values of n: a list, or {from = 1, to = 100, step = 1}")
     blocks: int = Field(ge=1, description="complete randomised passes through all cells")
     stacks: tuple[Stack, Stack] = Field(
         (Stack.OPENSSL, Stack.SSA), description="baseline first; the same stack twice is an A/A plan"
@@ -46,15 +46,11 @@ class Plan(BaseModel):
     key_type: Literal["ecdsa", "rsa"] = Field("ecdsa", description="of the server's certificate")
     size_bytes: int = Field(1_000_000, ge=1, le=1_000_000_000, description="of the file that is downloaded")
     read_size_bytes: int = Field(65_536, ge=1, le=16_777_216, description="most that one read asks for")
-    workers: int = Field(
-        0, ge=0, le=256, description="processes of the daemon and of the server; 0: one per core"
-    )
+    workers: int = Field(0, ge=0, le=256, description="processes of the daemon and of the server; 0: one per core")
     seed: int = Field(1, ge=0, lt=2**63, description="of the order of trials")
     trial_timeout_s: float = Field(60.0, gt=0, le=3600, description="for each step of a trial")
     max_attempts: int = Field(3, ge=1, le=100, description="times that a pair is tried before it is given up")
-    warm_up: int = Field(
-        2, ge=0, le=100, description="trials of each stack before the first one; never recorded"
-    )
+    warm_up: int = Field(2, ge=0, le=100, description="trials of each stack before the first one; never recorded")
     judgement: Judgement = Field(
         default_factory=lambda: Judgement.model_validate({}), description="what the analysis obeys"
     )
@@ -68,9 +64,7 @@ class Plan(BaseModel):
             return value
         unknown = sorted(set(value) - {"from", "to", "step"})
         numbers = [
-            number
-            for number in (value.get("from"), value.get("to"), value.get("step", 1))
-            if type(number) is int
+            number for number in (value.get("from"), value.get("to"), value.get("step", 1)) if type(number) is int
         ]
         if unknown or len(numbers) != 3:
             raise ValueError("a range is written {from = 1, to = 100, step = 1}, in whole numbers")
@@ -105,9 +99,7 @@ class Plan(BaseModel):
 def load_preset(name: str, changes: Mapping[str, object] | None = None) -> Plan:
     """A preset of this package, with changes.  UsageError with every complaint."""
     if name not in PRESETS:
-        raise UsageError(
-            f"There is no preset {name!r}; there are {', '.join(PRESETS)}, or give a file with --plan."
-        )
+        raise UsageError(f"There is no preset {name!r}; there are {', '.join(PRESETS)}, or give a file with --plan.")
     text = resources.files("harness").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     return build(_parse(text, f"preset {name}"), changes or {}, f"preset {name}")
 
@@ -173,9 +165,7 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
     link, url = fields.get("link", "auto"), fields.get("url")
     complaints = []
     if link == "remote" and url is None:
-        complaints.append(
-            'url: a remote link needs the file\'s address; add url = "https://host:port/1MB.bin"'
-        )
+        complaints.append('url: a remote link needs the file\'s address; add url = "https://host:port/1MB.bin"')
     if url is not None and link != "remote":
         complaints.append(f'link: is "{link}", but there is a url; set link = "remote", or take the url away')
     if isinstance(url, str):
@@ -186,10 +176,8 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
 
 
 def _url_complaints(url: str) -> list[str]:
-    from harness.address import parse_url
-
     try:
-        parse_url(url)
-    except ValueError as error:
+        target_of(url)
+    except LinkUsageError as error:
         return [f"url: {error}"]
     return []

@@ -47,7 +47,8 @@ class Profile(StrEnum):
 class Outcome(StrEnum):
     """How a trial or a sample ended.
 
-    Only pairs whose trials are both ``ok`` in one attempt enter the fit; the others are kept, counted, re-queued.
+    Only pairs whose trials are both ``ok`` in one attempt enter the fit; the others are kept, counted,
+    re-queued.
     """
 
     OK = "ok"
@@ -67,19 +68,11 @@ class Judgement(Record):
     """The part of a plan that the analysis obeys; fixed before the data are seen."""
 
     alpha: float = Field(0.05, gt=0, lt=0.5, description="two-sided error rate of the confirmatory tests")
-    margin_ms_per_process: float = Field(
-        0.4, gt=0, description="equivalence margin (paper, section 6.2: upper end)"
-    )
-    margin_percent_of_slope: float = Field(
-        5.0, gt=0, description="scale-free equivalence margin, % of OpenSSL's slope"
-    )
+    margin_ms_per_process: float = Field(0.4, gt=0, description="equivalence margin (paper, section 6.2: upper end)")
+    margin_percent_of_slope: float = Field(5.0, gt=0, description="scale-free equivalence margin, % of OpenSSL's slope")
     relevant_ms_per_process: float = Field(0.25, gt=0, description="the effect that power is computed for")
-    power: float = Field(
-        0.8, gt=0, lt=1, description="below this the report says 'underpowered' and gives no verdict"
-    )
-    min_blocks: int = Field(
-        5, ge=2, description="fewer complete blocks are 'underpowered' whatever the residuals"
-    )
+    power: float = Field(0.8, gt=0, lt=1, description="below this the report says 'underpowered' and gives no verdict")
+    min_blocks: int = Field(5, ge=2, description="fewer complete blocks are 'underpowered' whatever the residuals")
 
 
 class Cpu(Record):
@@ -125,9 +118,7 @@ class Trial(Record):
     started_at: str = Field(description="UTC, ISO 8601")
     release_ns: Ns | None = Field(description="intended release, CLOCK_MONOTONIC")
     elapsed_ns: Ns | None = Field(description="intended release to the slowest process's last byte")
-    release_spread_ns: Ns | None = Field(
-        description="last minus first process seen running after the release"
-    )
+    release_spread_ns: Ns | None = Field(description="last minus first process seen running after the release")
     setup_ns: Ns = Field(description="trial's start to release: forks, imports, contexts, trust stores")
     teardown_ns: Ns = Field(description="last byte to the trial's end: hashes, reports, reaping")
     cpu_clients: Cpu | None = None
@@ -153,9 +144,7 @@ class Sample(Record):
     error: str = Field("", description="one sentence when the outcome is not ok")
     errno: int | None = None
     released_offset_ns: int | None = Field(None, description="when this process was first seen running")
-    tcp_offset_ns: Ns | None = Field(
-        None, description="TCP connected (openssl only: the SSA's connect is one call)"
-    )
+    tcp_offset_ns: Ns | None = Field(None, description="TCP connected (openssl only: the SSA's connect is one call)")
     tls_offset_ns: Ns | None = Field(None, description="handshake and verification done")
     first_byte_offset_ns: Ns | None = None
     last_byte_offset_ns: Ns | None = None
@@ -169,9 +158,7 @@ class Sample(Record):
     tls_group: str | None = Field(None, description="x25519, X25519MLKEM768, ...")
     tls_alpn: str | None = Field(None, description="selected protocol, '' when none")
     tls_resumed: bool | None = None
-    peer_certificate_sha256: str | None = Field(
-        None, description="of the leaf's DER: same leaf, same signature"
-    )
+    peer_certificate_sha256: str | None = Field(None, description="of the leaf's DER: same leaf, same signature")
     openssl: str | None = Field(None, description="the build that did the TLS: OpenSSL 4.0.3 29 Sep 2026")
 
 

@@ -61,9 +61,7 @@ class Stations:
 class Life:
     """One process of a trial; the names in its report are those of :class:`harness.records.Sample`."""
 
-    def __init__(
-        self, process: int, stations: Stations, make: Callable[[Target], Client], target: Target
-    ) -> None:
+    def __init__(self, process: int, stations: Stations, make: Callable[[Target], Client], target: Target) -> None:
         self._process = process
         self._at = stations
         self._make = make

@@ -34,9 +34,7 @@ class Crew:
     ``command_fd`` is where orders come from: when its other end is closed, waiting ends.
     """
 
-    def __init__(
-        self, make: Callable[[Target], Client], target: Target, processes: int, command_fd: int
-    ) -> None:
+    def __init__(self, make: Callable[[Target], Client], target: Target, processes: int, command_fd: int) -> None:
         self._command_fd = command_fd
         self._n = processes
         self._at = Stations(Board(processes), Muster(), Gate(), Muster(), Gate())

@@ -31,9 +31,7 @@ from harness.clients.target import Target
 
 def main() -> int:
     """Serve until stdin ends."""
-    parser = argparse.ArgumentParser(
-        description="Warmed parent of one stack's clients (started by the harness)."
-    )
+    parser = argparse.ArgumentParser(description="Warmed parent of one stack's clients (started by the harness).")
     parser.add_argument("--stack", choices=("openssl", "ssa"), required=True)
     stack = parser.parse_args().stack
     make, build = _maker(stack)

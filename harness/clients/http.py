@@ -86,9 +86,7 @@ def _content_length(head: bytes) -> int:
         raise ResponseError("The server did not answer in HTTP/1.")
     if status[:3] != "200":
         raise ResponseError(f"The server answered {status.strip() or 'without a status'} instead of 200.")
-    fields = {
-        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
-    }
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
     if "transfer-encoding" in fields or not _is_number(fields.get("content-length", "")):
         raise ResponseError("The server's answer has no Content-Length: a file of known size is needed.")
     return int(fields["content-length"])

@@ -88,9 +88,7 @@ class OpensslClient:
             "tls_group": connection.get_group_name(),
             "tls_alpn": connection.get_alpn_proto_negotiated().decode("latin-1"),
             "tls_resumed": _resumed(connection),
-            "peer_certificate_sha256": hashlib.sha256(leaf.public_bytes(Encoding.DER)).hexdigest()
-            if leaf
-            else None,
+            "peer_certificate_sha256": hashlib.sha256(leaf.public_bytes(Encoding.DER)).hexdigest() if leaf else None,
             "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),
         }
 
@@ -129,6 +127,4 @@ def _reasons(error: SSL.Error) -> str:
 
 def _verification(connection: SSL.Connection) -> str:
     code = _lib.SSL_get_verify_result(connection._ssl)
-    return (
-        str(_ffi.string(_lib.X509_verify_cert_error_string(code)).decode()) if code != 0 else ""
-    )  # X509_V_OK
+    return str(_ffi.string(_lib.X509_verify_cert_error_string(code)).decode()) if code != 0 else ""  # X509_V_OK

@@ -7,7 +7,9 @@ because this program stands for any program, which has nothing of the implementa
 from __future__ import annotations
 
 import base64
+import ctypes
 import hashlib
+import os
 import socket
 from collections.abc import Callable
 
@@ -27,6 +29,7 @@ TLS_CHOSEN_GROUP = 123
 _VERSIONS = {0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 _TEXT_BYTES = 1024
 _CHAIN_BYTES = 65_536
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SsaClient:
@@ -83,7 +86,17 @@ class SsaClient:
         self._socket.setsockopt(IPPROTO_TLS, option, text.encode() + b"\0")
 
     def _text(self, option: int, limit: int = _TEXT_BYTES) -> str:
-        return self._socket.getsockopt(IPPROTO_TLS, option, limit).partition(b"\0")[0].decode()
+        return long_option(self._socket.fileno(), option, limit).partition(b"\0")[0].decode()
+
+
+def long_option(descriptor: int, option: int, limit: int) -> bytes:
+    """getsockopt(2) at the SSA's level; socket.getsockopt refuses values longer than 1024 bytes.  OSError."""
+    value = ctypes.create_string_buffer(limit)
+    length = ctypes.c_uint32(limit)
+    if _libc.getsockopt(descriptor, IPPROTO_TLS, option, value, ctypes.byref(length)) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return value.raw[: length.value]
 
 
 def leaf_der(chain: str) -> bytes:

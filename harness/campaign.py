@@ -1,0 +1,196 @@
+"""A campaign's directory: made, locked, read, appended to.
+
+``plan.json`` and ``environment.json`` are written once, ``trials.jsonl`` and ``samples.jsonl`` grow by one
+trial at a time.  The samples are written first; **the trial's line is what makes a trial recorded**.  Samples
+without a trial, left by a stop between the two, are cut off when the directory is opened again.  One process
+writes: the directory itself is locked (flock(2)), so a lock never outlives its owner.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from harness.columns import write_parquet
+from harness.errors import HarnessError, UsageError
+from harness.jsonl import AppendFile, complete_part
+from harness.plan import Plan
+from harness.records import CAMPAIGN_FILES, SCHEMA_VERSION, Manifest, Record, Sample, Trial
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What a directory says, without its trials."""
+
+    path: Path
+    plan: Plan
+    manifest: Manifest
+    environment: Mapping[str, Any]
+
+
+def make_directory(parent: Path, name: str) -> Path:
+    """A new directory, with a number behind its name where that is taken.
+
+    HarnessError when it cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+            path = parent / f"{name}{suffix}"
+            if not path.exists():
+                path.mkdir()
+                return path
+    except OSError as error:
+        raise HarnessError(f"Cannot make the campaign's directory in {parent}: {error.strerror}.") from error
+    raise HarnessError(f"There are already 1000 campaigns called {name} in {parent}.")
+
+
+def write_header(path: Path, plan: Plan, manifest: Manifest, environment: Mapping[str, object]) -> None:
+    """Write plan.json and environment.json, each at once or not at all."""
+    whole = {"plan": plan.model_dump(mode="json"), "manifest": manifest.model_dump(mode="json")}
+    _write_json(path / "plan.json", whole)
+    _write_json(path / "environment.json", environment)
+
+
+def _write_json(path: Path, content: Mapping[str, object]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise HarnessError(f"Cannot write {path}: {error.strerror}.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_campaign(path: Path) -> Campaign:
+    """Read plan.json and environment.json.  UsageError says what is missing or from another version."""
+    if not path.is_dir():
+        raise UsageError(f"There is no campaign {path}: it is not a directory.")
+    missing = [name for name in CAMPAIGN_FILES if not (path / name).is_file()]
+    if missing:
+        raise UsageError(f"{path} is not a campaign's directory: {', '.join(missing)} missing.")
+    whole, environment = _read_json(path / "plan.json"), _read_json(path / "environment.json")
+    manifest_fields = whole.get("manifest")
+    found = manifest_fields.get("schema_version") if isinstance(manifest_fields, dict) else None
+    if found != SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} was made by another version of the harness (schema {found}, this is {SCHEMA_VERSION});"
+            " use the version that made it."
+        )
+    try:
+        plan = Plan.model_validate(whole.get("plan"))
+        return Campaign(path, plan, Manifest.model_validate(manifest_fields), environment)
+    except ValidationError as error:
+        raise UsageError(f"{path / 'plan.json'} does not hold a plan: {_first(error)}.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"it is not JSON ({error})"
+        raise UsageError(f"Cannot read {path}: {reason}.") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"Cannot read {path}: it holds no JSON object.")
+    return content
+
+
+def read_records(path: Path, model: type[R]) -> Iterator[R]:
+    """Every acknowledged line of a JSONL file.
+
+    UsageError with the line's number when one is not a record.
+    """
+    try:
+        lines = complete_part(path.read_bytes()).splitlines()
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield model.model_validate_json(line)
+        except ValidationError as error:
+            kind = model.__name__.lower()
+            raise UsageError(f"{path}, line {number}, is not a {kind}: {_first(error)}.") from error
+
+
+def _first(error: ValidationError) -> str:
+    finding = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in finding["loc"])
+    return f"{place}: {finding['msg']}" if place else finding["msg"]
+
+
+class Recorder:
+    """The one writer of a campaign's directory.
+
+    A context manager; HarnessError when another process writes there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise HarnessError(f"Another process is running the campaign {path}; wait for it, or stop it.") from None
+        self._trials = AppendFile(path / "trials.jsonl")
+        self._samples = AppendFile(path / "samples.jsonl")
+        os.fsync(self._lock)
+        self.trials = list(read_records(path / "trials.jsonl", Trial))
+        self._cut_orphans()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, trial: Trial, samples: Sequence[Sample]) -> None:
+        """Record one trial.  HarnessError when the disk does not take it; then nothing of it stays."""
+        before = self._samples.size_bytes
+        self._samples.append([sample.model_dump_json() for sample in samples])
+        try:
+            self._trials.append([trial.model_dump_json()])
+        except HarnessError:
+            self._samples.cut(before)
+            raise
+        self.trials.append(trial)
+
+    def write_parquet(self) -> None:
+        """Write both Parquet files from the JSONL files.  HarnessError when the disk does not take them."""
+        samples = list(read_records(self.path / "samples.jsonl", Sample))
+        try:
+            write_parquet(self.path / "trials.parquet", Trial, self.trials)
+            write_parquet(self.path / "samples.parquet", Sample, samples)
+        except OSError as error:
+            raise HarnessError(f"Cannot write the Parquet files in {self.path}: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Everything is on the disk already; lets another process write."""
+        self._trials.close()
+        self._samples.close()
+        os.close(self._lock)
+
+    def _cut_orphans(self) -> None:
+        recorded = {(trial.trial_id, trial.attempt) for trial in self.trials}
+        path = self.path / "samples.jsonl"
+        lines = complete_part(path.read_bytes()).splitlines(keepends=True)
+        size = 0
+        for line, sample in zip(lines, read_records(path, Sample), strict=True):
+            if (sample.trial_id, sample.attempt) not in recorded:
+                self._samples.cut(size)
+                return
+            size += len(line)

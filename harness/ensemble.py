@@ -1,0 +1,163 @@
+"""All parties of a campaign together.
+
+Started, watched, replaced when one is lost, stopped.  All of it under trio.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from harness.clients.target import Target
+from harness.errors import CannotError, HarnessError, PartyLostError
+from harness.links import Link
+from harness.parties import Daemon, Fleet
+from harness.plan import Plan
+from harness.records import Stack
+from webservers import (
+    NotAvailableError,
+    ServerConfig,
+    ServerDiedError,
+    WebServer,
+    WebServerError,
+    make,
+)
+
+
+@dataclass(frozen=True)
+class File:
+    """What is downloaded."""
+
+    path: str  # in the URL
+    server_name: str
+    port: int | None  # None: the port of the server that the harness starts
+    ca_file: Path
+    size_bytes: int
+    sha256: str | None  # None: not known before the first download (remote)
+
+
+class Ensemble:
+    """The server (None: a remote one), the daemon (None: no SSA in the plan) and one fleet for each stack."""
+
+    def __init__(
+        self, plan: Plan, link: Link, directory: Path, file: File, server: tuple[str, ServerConfig] | None
+    ) -> None:
+        self._plan = plan
+        self._link = link
+        self._directory = directory
+        self._server_config = server
+        self.file = file
+        self.server: WebServer | None = None
+        self.daemon: Daemon | None = None
+        self.fleets: dict[Stack, Fleet] = {}
+
+    @property
+    def stacks(self) -> Sequence[Stack]:
+        """Each stack once, baseline first."""
+        return tuple(dict.fromkeys(self._plan.stacks))
+
+    @property
+    def target(self) -> Target:
+        """What the clients are told now (a server that was replaced may have another port)."""
+        port = self.server.port if self.server is not None else self.file.port
+        assert port is not None
+        return Target(
+            address=self._link.server_address,
+            port=port,
+            server_name=self.file.server_name,
+            path=self.file.path,
+            ca_file=str(self.file.ca_file),
+            size_bytes=self.file.size_bytes,
+            read_size_bytes=self._plan.read_size_bytes,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Ensemble]:
+        """Start everybody; at the end nobody is left, whatever happened."""
+        try:
+            await self.replace_lost()
+            yield self
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._stop()
+
+    async def replace_lost(self) -> None:
+        """Start whoever is not there or not in step.  HarnessError when that cannot be done."""
+        if self._server_config is not None and not (self.server is not None and self.server.alive):
+            await self._start_server(*self._server_config)
+        if Stack.SSA in self.stacks and not (self.daemon is not None and self.daemon.alive):
+            await self._start_daemon()
+        for stack in self.stacks:
+            fleet = self.fleets.get(stack)
+            if fleet is None or not (fleet.alive and fleet.idle):
+                await self._start_fleet(stack)
+
+    async def _start_server(self, kind: str, config: ServerConfig) -> None:
+        if self.server is not None:
+            await self.server.stop()
+        try:
+            self.server = make(kind, config)
+            await self.server.start()
+        except NotAvailableError as error:
+            raise CannotError(str(error)) from error
+        except WebServerError as error:
+            raise HarnessError(str(error)) from error
+
+    async def _start_daemon(self) -> None:
+        ssa_fleet = self.fleets.pop(Stack.SSA, None)
+        if ssa_fleet is not None:
+            await ssa_fleet.stop()
+        if self.daemon is not None:
+            await self.daemon.stop()
+        workers = self._plan.workers or len(os.sched_getaffinity(0))
+        self.daemon = Daemon(self._directory, workers, self._link.client_argv_prefix)
+        await self.daemon.start()
+
+    async def _start_fleet(self, stack: Stack) -> None:
+        old = self.fleets.pop(stack, None)
+        if old is not None:
+            await old.stop()
+        socket = self.daemon.socket if stack is Stack.SSA and self.daemon is not None else None
+        log = self._directory / f"fleet-{stack.value}.log"
+        self.fleets[stack] = Fleet(stack, log, self._link.client_argv_prefix, socket)
+        await self.fleets[stack].start()
+
+    async def _stop(self) -> None:
+        for fleet in self.fleets.values():
+            await fleet.stop()
+        if self.daemon is not None:
+            await self.daemon.stop()
+        if self.server is not None:
+            await self.server.stop()
+
+    @asynccontextmanager
+    async def watched(self, stack: Stack) -> AsyncIterator[None]:
+        """Cancel the body, and raise PartyLostError, when a party that it needs ends."""
+        lost: list[str] = []
+        async with trio.open_nursery() as nursery:
+
+            async def watch(party: Fleet | Daemon) -> None:
+                lost.append(await party.watch())
+                nursery.cancel_scope.cancel()
+
+            async def watch_server(server: WebServer) -> None:
+                try:
+                    await server.watch()
+                except ServerDiedError as error:
+                    lost.append(str(error))
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch, self.fleets[stack])
+            if stack is Stack.SSA and self.daemon is not None:
+                nursery.start_soon(watch, self.daemon)
+            if self.server is not None:
+                nursery.start_soon(watch_server, self.server)
+            yield
+            nursery.cancel_scope.cancel()
+        if lost:
+            raise PartyLostError(lost[0])

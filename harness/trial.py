@@ -1,0 +1,66 @@
+"""One trial as it happens.
+
+Prepare, release, collect, with the meters of all parties read around the window.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+
+from harness import cpu
+from harness.assemble import Observed
+from harness.ensemble import Ensemble
+from harness.errors import PartyLostError
+from harness.links import Link
+from harness.records import Stack
+
+
+class Meters:
+    """The CPU clocks and counters around the window, apart for every party."""
+
+    def __init__(self, ensemble: Ensemble, link: Link, stack: Stack) -> None:
+        self._link = link
+        self._pids: dict[str, Sequence[int]] = {}
+        if ensemble.server is not None:
+            self._pids["server"] = ensemble.server.pids()
+        if stack is Stack.SSA and ensemble.daemon is not None:
+            self._pids["daemon"] = ensemble.daemon.pids
+            self._pids["boundary"] = [ensemble.fleets[stack].pid]
+        for pids in self._pids.values():
+            cpu.reset_peak_rss(pids)
+        self._counters = link.counters()
+        self._before = {party: cpu.snapshot(pids) for party, pids in self._pids.items()}
+
+    def read(self, observed: Observed) -> None:
+        """At the window's end."""
+        after = {party: cpu.snapshot(pids) for party, pids in self._pids.items()}
+        observed.link = self._link.counters() - self._counters
+        for party, pids in self._pids.items():
+            setattr(observed, party, cpu.used(self._before[party], after[party], cpu.peak_rss_bytes(pids)))
+
+
+async def run_trial(ensemble: Ensemble, link: Link, stack: Stack, n: int, timeout_s: float) -> Observed:
+    """Run one trial to its end, whatever that is; only what has been lost for good is missing afterwards."""
+    observed = Observed(load_1min=os.getloadavg()[0])
+    try:
+        async with ensemble.watched(stack):
+            await _three_steps(ensemble, link, observed, (stack, n, timeout_s))
+    except PartyLostError as error:
+        observed.lost = str(error)
+    observed.ended_ns = time.monotonic_ns()
+    return observed
+
+
+async def _three_steps(ensemble: Ensemble, link: Link, observed: Observed, what: tuple[Stack, int, float]) -> None:
+    stack, n, timeout_s = what
+    fleet = ensemble.fleets[stack]
+    ready = await fleet.prepare(ensemble.target, n, timeout_s)
+    if ready["in_time"]:
+        meters = Meters(ensemble, link, stack)
+        done = await fleet.release(timeout_s)
+        meters.read(observed)
+        observed.release_ns = int(done["release_ns"])
+    # Those that never became ready have no time left: they are killed, and reported as late.
+    observed.reports = await fleet.collect(timeout_s if ready["in_time"] else 0.0)
