@@ -5,13 +5,13 @@ Everything that does not fit its :class:`~ssa_impl.abi.Kind` raises ApplicationE
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import struct
 from collections.abc import Callable
 
 from ..abi import MAX_HOSTNAME_BYTES, Kind
 from ..errors import ApplicationError
+from ..names import is_ip_address
 
 Value = str | int | bytes | tuple[str, ...]
 
@@ -55,17 +55,6 @@ def _hostname(data: bytes) -> str:
     if not all(_LABEL.fullmatch(label) for label in labels):
         raise ApplicationError("not a hostname: labels of letters, digits and inner hyphens, joined by dots")
     return name
-
-
-def is_ip_address(name: str) -> bool:
-    """Whether a remote "hostname" is an address: then the certificate must carry it, and no SNI is sent."""
-    if not name[-1:].isdigit() and ":" not in name:
-        return False
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _names(data: bytes) -> tuple[str, ...]:

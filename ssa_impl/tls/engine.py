@@ -13,8 +13,8 @@ from __future__ import annotations
 from OpenSSL import SSL
 
 from ..errors import PeerError, TruncationError
+from ..names import is_ip_address
 from ..policy.model import Settings
-from ..sockets.values import is_ip_address
 from .negotiated import Negotiated
 from .reasons import explain
 

@@ -10,7 +10,7 @@ from service_identity import CertificateError, VerificationError
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 
 from ..errors import PeerError
-from ..sockets.values import is_ip_address
+from ..names import is_ip_address
 
 _VERDICTS_KEPT = 1024
 
