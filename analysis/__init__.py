@@ -1,1 +1,29 @@
-"""See the package map below (written with the package)."""
+"""From a campaign's records to a judged result: frames, models, verdict, figures, tables, report.
+
+Nouns
+-----
+*campaign*   one directory of results (``harness.records`` is its vocabulary)
+*scenario*   the campaigns that may share one fit: same link, server, stacks, machine, judgement
+*arm*        one side of the comparison: 0 the baseline, 1 the other.  In an A/A campaign both are one stack
+*pair*       both arms of one cell in one block, run back to back; the unit that enters the fit
+*fit*        ``ms ~ n * impl`` over complete pairs of ok trials, cluster-robust by block
+*estimate*   a number with its interval, p value, degrees of freedom and method; where the data do not suffice
+             a :class:`~analysis.estimates.Missing` stands in its place, with the reason
+*check*      the same question asked in another way; it must agree
+*verdict*    one of four words, or none when the design is underpowered
+
+Reading order ------------- ``errors``, ``estimates``   what can go wrong; what a number is ``columns``,
+``load``, ``validate``   records as columns; reading a campaign's directory; do its rows belong together
+``frames``, ``phases``      which rows enter the fit, what was left out and why; how long each step of a
+client took ``models``, ``equivalence``, ``checks``, ``paper``   the primary fit; margins; the other ways to
+ask; the paper's own ``cpu``, ``power``          the co-primary result; what the design could have seen
+``verdict``, ``study``      Holm, the decision table, what ``verdict.json`` holds; all of the above for one
+scenario ``sentences``, ``tables``, ``figures``, ``report``   what people read ``files``, ``artefacts``
+how files are written, and which ``synthetic``, ``selfcheck``   campaigns with a known truth, labelled as
+such; the pipeline tried on them ``cli``                     ``python -m analysis``
+
+Files are read in ``load`` and written through ``files.put`` (and ``synthetic.write``); all else is pure: no
+files, no clock, seeded randomness.  This package imports ``harness.records`` and nothing else of ours.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,203 @@
+"""The commands of ``python -m analysis``.  Heavy libraries are imported inside the commands, so help is quick.
+
+Exit codes: 0 done; 1 it could not be done (too few data, a file cannot be written, ``verify`` found
+differences); 2 bad usage, or a campaign whose files are missing, torn, foreign or do not belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from analysis.errors import AnalysisError, DataError
+
+if TYPE_CHECKING:
+    from analysis.frames import Scenario
+    from analysis.study import Study
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Judge recorded campaigns: regression, verdict, Figure 4, report.\n\n"
+    "DIR is a campaign's directory, for example results/reference. Several directories may be given when "
+    "they have the same profile: those of one link are pooled into one fit, those of different links become "
+    "further lines of Figure 4.",
+    epilog="Exit codes: 0 done; 1 it could not be done; 2 bad usage or bad files.",
+)
+out_console = Console(soft_wrap=True, highlight=False)
+err_console = Console(stderr=True, soft_wrap=True, highlight=False)
+
+Directories = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Directories of campaigns.", show_default=False)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="PATH", help="Where to write; by default into DIR.", show_default=False),
+]
+
+
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """End with the error's sentence on stderr and its exit code."""
+    try:
+        yield
+    except AnalysisError as error:
+        err_console.print(f"error: {error}", markup=False, style="red")
+        raise typer.Exit(error.exit_code) from None
+
+
+def _scenarios(directories: list[Path], *, samples: bool) -> tuple[Scenario, ...]:
+    from analysis.frames import scenarios
+    from analysis.load import load
+
+    campaigns = [load(directory, samples=samples) for directory in directories]
+    for campaign in campaigns:
+        for note in campaign.notes:
+            err_console.print(f"note: {note}", markup=False)
+    return scenarios(campaigns)
+
+
+def _studies(directories: list[Path], *, samples: bool) -> list[Study]:
+    from analysis.study import study
+
+    return [study(scenario) for scenario in _scenarios(directories, samples=samples)]
+
+
+def _target(directories: list[Path], out: Path | None) -> Path:
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{out}: cannot be made: {error.strerror}") from None
+        return out
+    if len(directories) > 1:
+        raise DataError("several campaigns were given; say with --out where the result shall go")
+    return directories[0]
+
+
+def _say(path: Path) -> None:
+    out_console.print(str(path), markup=False)
+
+
+@app.command()
+def figure4(directories: Directories, out: Out = None) -> None:
+    """Draw Figure 4: figure4.png, figure4.svg and figure4.pdf."""
+    with one_sentence():
+        from analysis.artefacts import write_figure4
+
+        target = _target(directories, out)
+        for path in write_figure4(target, _scenarios(directories, samples=False)):
+            _say(path)
+
+
+@app.command()
+def regression(
+    directories: Directories,
+    json: Annotated[bool, typer.Option("--json", help="Print verdict.json's content instead.")] = False,
+) -> None:
+    """Fit, check and judge; print the result, write nothing."""
+    with one_sentence():
+        from analysis import sentences, tables
+        from analysis.artefacts import verdict_bytes
+
+        studies = _studies(directories, samples=False)
+        if json:
+            typer.echo(verdict_bytes([study.verdict for study in studies]).decode(), nl=False)
+            return
+        for study in studies:
+            out_console.print(tables.regression(study.verdict))
+            for text in (sentences.slopes, sentences.headline, sentences.cpu, sentences.judgement):
+                out_console.print(text(study.verdict), markup=False)
+
+
+@app.command()
+def report(directories: Directories, out: Out = None) -> None:
+    """Write report.html: every figure and table in one file."""
+    with one_sentence():
+        from analysis.artefacts import write_report
+
+        target = _target(directories, out)
+        _say(write_report(target, _studies(directories, samples=True)))
+
+
+@app.command("all")
+def everything(directories: Directories, out: Out = None) -> None:
+    """Do it all: verdict.json, figure4.{png,svg,pdf}, report.html, and the result in the terminal."""
+    with one_sentence():
+        from analysis import artefacts, tables
+        from analysis.errors import NotEnoughDataError
+
+        target = _target(directories, out)
+        studies = _studies(directories, samples=True)
+        artefacts.write_verdict(target, [study.verdict for study in studies])
+        try:
+            artefacts.write_figure4(target, [study.scenario for study in studies])
+        except NotEnoughDataError as error:
+            err_console.print(f"note: no figure: {error}", markup=False)
+        page = artefacts.write_report(target, studies)
+        for study in studies:
+            for part in tables.summary(study):
+                out_console.print(part)
+        out_console.print(f"results: {target}  (open {page})", markup=False)
+
+
+@app.command()
+def verify(
+    directories: Directories,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The verdict to verify; by default DIR/verdict.json.", show_default=False),
+    ] = None,
+) -> None:
+    """Does the recorded verdict.json say what the data say now? Writes nothing; exit code 1 if not."""
+    with one_sentence():
+        from analysis.verification import differences, read_verdicts
+
+        path = recorded or _target(directories, None) / "verdict.json"
+        found = differences(read_verdicts(path), [study.verdict for study in _studies(directories, samples=False)])
+        for line in found:
+            err_console.print(line, markup=False)
+        if found:
+            raise AnalysisError(f"{path}: does not say what the data say now ({len(found)} differences, above)")
+        out_console.print(f"{path}: says what the data say", markup=False)
+
+
+@app.command()
+def synthetic(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A directory that does not exist yet.")],
+    levels: Annotated[int, typer.Option(min=1, help="n = 1 ... LEVELS.")] = 100,
+    blocks: Annotated[int, typer.Option(min=1, help="Complete randomised blocks.")] = 10,
+    difference: Annotated[float, typer.Option(help="True slope difference, ms per process.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same campaign.")] = 1,
+) -> None:
+    """Make a campaign with a known truth, labelled as synthetic, to try the analysis on."""
+    with one_sentence():
+        from analysis.synthetic import Design, Truth, campaign, write
+
+        if out.exists():
+            raise DataError(f"{out}: exists already; name a directory that does not")
+        design = Design(levels=tuple(range(1, levels + 1)), blocks=blocks)
+        write(out, campaign(design, Truth(slope_difference_ms=difference), seed))
+        _say(out)
+
+
+@app.command()
+def selfcheck(
+    campaigns: Annotated[int, typer.Option(min=50, help="Synthetic campaigns of each kind.")] = 400,
+) -> None:
+    """Does the pipeline find a known truth, and nothing where nothing is? Exit code 1 if not."""
+    with one_sentence():
+        from analysis.selfcheck import run
+
+        results = run(campaigns)
+        for result in results:
+            out_console.print(str(result), markup=False)
+        if not all(result.passed for result in results):
+            raise AnalysisError("the pipeline does not recover a known truth; do not trust its verdicts")

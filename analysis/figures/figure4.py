@@ -1,0 +1,109 @@
+"""The paper's Figure 4: time until all processes have the file, against how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy import stats as _stats
+
+from analysis.errors import NotEnoughDataError
+from analysis.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    canvas,
+    styled,
+    synthetic_mark,
+)
+from analysis.frames import Scenario
+from harness.records import Link
+
+stats: Any = _stats
+MS_PER_S = 1000
+LEVEL = 0.95
+PAPER_X = (0, 100)
+PAPER_Y_S = (0, 1.0)
+
+WHERE = {Link.LOOPBACK: "local", Link.LAN: "local, emulated", Link.REMOTE: "remote"}
+NOTES = {
+    Link.LOOPBACK: "local: loopback of one machine, no link rate",
+    Link.LAN: "local, emulated: two network namespaces on one machine, rate limited",
+    Link.REMOTE: "remote: a server on another machine",
+}
+# One line style an arm and link; dark and light, dashed and not, marked and not: told apart in grey.
+STYLES: dict[tuple[Link, int], dict[str, Any]] = {
+    (Link.LOOPBACK, 1): {"color": BLUE, "linestyle": "solid"},
+    (Link.LOOPBACK, 0): {"color": VERMILION, "linestyle": (0, (4, 1.6))},
+    (Link.LAN, 1): {"color": BLUE, "linestyle": "solid"},
+    (Link.LAN, 0): {"color": VERMILION, "linestyle": (0, (4, 1.6))},
+    (Link.REMOTE, 1): {"color": SKY, "linestyle": "solid", "marker": "o"},
+    (Link.REMOTE, 0): {"color": ORANGE, "linestyle": (0, (1, 1.2)), "marker": "s"},
+}
+SECOND_LOCAL: dict[int, dict[str, Any]] = {
+    1: {"color": GREEN, "linestyle": (0, (6, 1.5, 1, 1.5)), "marker": "^"},
+    0: {"color": PURPLE, "linestyle": (0, (2, 2)), "marker": "D"},
+}
+
+
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """By impl and n: mean seconds, how many trials, and the 95 % band of Student's t (NaN with one trial)."""
+    seconds = (rows["ms"] / MS_PER_S).groupby([rows["impl"], rows["n"]], observed=True)
+    table = seconds.agg(["mean", "std", "count"])
+    half = stats.t.ppf((1 + LEVEL) / 2, table["count"] - 1) * table["std"] / table["count"] ** 0.5
+    return table.assign(low=table["mean"] - half, high=table["mean"] + half)
+
+
+def draw(scenarios: Sequence[Scenario]) -> Figure:
+    """One line an arm of each scenario, on the paper's axes (which grow only if the data do not fit)."""
+    if all(scenario.rows.empty for scenario in scenarios):
+        raise NotEnoughDataError("Figure 4 needs at least one complete pair of ok trials")
+    with styled():
+        figure = canvas(6.4, 4.3)
+        axes = figure.subplots()
+        for scenario in scenarios:
+            _lines(axes, scenario, _is_second_local(scenario, scenarios))
+        _frame(axes)
+        notes = "\n".join(dict.fromkeys(NOTES[scenario.link] for scenario in scenarios))
+        figure.supxlabel(f"{notes}\nbands: 95 % of the mean", fontsize=7.5, x=0.01, ha="left")
+        synthetic_mark(figure, any(scenario.is_synthetic for scenario in scenarios))
+    return figure
+
+
+def _is_second_local(scenario: Scenario, scenarios: Sequence[Scenario]) -> bool:
+    links = {other.link for other in scenarios}
+    return scenario.link is Link.LOOPBACK and Link.LAN in links
+
+
+def _lines(axes: Axes, scenario: Scenario, is_second_local: bool) -> None:
+    table = means(scenario.rows)
+    for arm in (1, 0):
+        name = scenario.arms[arm]
+        if name not in table.index.get_level_values(0):
+            continue
+        line = table.loc[name]
+        style = SECOND_LOCAL[arm] if is_second_local else STYLES[scenario.link, arm]
+        step = max(1, len(line) // 10)
+        label = f"{name} ({WHERE[scenario.link]})"
+        marker = {"marker": "o"} if len(line) == 1 else {}
+        look = {"markevery": step, "markersize": 4, "zorder": 3} | style | marker
+        axes.plot(line.index, line["mean"], label=label, **look)
+        axes.fill_between(line.index, line["low"], line["high"], color=style["color"], alpha=0.2, linewidth=0)
+
+
+def _frame(axes: Axes) -> None:
+    _, right = axes.get_xlim()
+    _, top = axes.get_ylim()
+    axes.set_xlim(PAPER_X[0], PAPER_X[1] if right <= PAPER_X[1] * 1.1 else right)
+    axes.set_ylim(PAPER_Y_S[0], PAPER_Y_S[1] if top <= PAPER_Y_S[1] * 1.05 else top)
+    axes.set_xlabel("Number of Processes")
+    axes.set_ylabel("Time Elapsed (s)")
+    axes.legend(loc="upper left")
+    axes.tick_params(colors=BLACK)

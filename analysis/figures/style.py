@@ -1,0 +1,96 @@
+"""How figures look, and how they become bytes.
+
+Colours are Okabe and Ito's, which people with colour-blind eyes tell apart; dashes and markers carry the same
+distinctions again, so that a grey print loses nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Format = Literal["png", "svg", "pdf"]
+FORMATS: tuple[Format, ...] = ("png", "svg", "pdf")
+PNG_DPI = 200
+
+BLUE, SKY = "#0072B2", "#56B4E9"
+VERMILION, ORANGE = "#D55E00", "#E69F00"
+GREEN, PURPLE, BLACK, GREY = "#009E73", "#CC79A7", "#000000", "#8A8A8A"
+
+ARM_COLOURS = (VERMILION, BLUE)  # baseline, other
+ARM_MARKERS = ("s", "o")
+ARM_DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ((0, (4, 1.6)), "solid")
+
+RC: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.labelsize": 10,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "legend.handlelength": 2.8,
+    "lines.linewidth": 1.6,
+    "pdf.fonttype": 42,
+    "savefig.dpi": PNG_DPI,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "analysis",
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+
+METADATA: dict[Format, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw and render inside this."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(RC)
+        yield
+
+
+def canvas(width_in: float, height_in: float) -> Figure:
+    """An empty figure with a canvas of its own (no pyplot, no display)."""
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def render(figure: Figure, kind: Format) -> bytes:
+    """The figure as a file's content; no date, no version, no random identifier."""
+    buffer = io.BytesIO()
+    with styled():
+        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
+    return buffer.getvalue()
+
+
+def zero_line(axes: Axes) -> None:
+    """Where there is no difference."""
+    axes.axhline(0, color=BLACK, linewidth=0.8)
+
+
+def synthetic_mark(figure: Figure, is_synthetic: bool) -> None:
+    """Nobody may take a synthetic figure for a measurement."""
+    if is_synthetic:
+        figure.text(0.5, 0.5, "SYNTHETIC", ha="center", va="center", rotation=20, fontsize=44, color=GREY, alpha=0.18)

@@ -1,0 +1,196 @@
+"""Which trials enter the fit, and what was left out and why.  Pure.
+
+Columns made here: ``campaign_index``; ``block_id`` (a block of one campaign is never that of another);
+``arm`` (0 the baseline, 1 the other); ``impl`` (the arm as a category, baseline first); ``ms`` (elapsed);
+``megabytes`` (n * size / 1e6); ``fate`` (:class:`Fate`); ``clients_s``, ``daemon_s``, ...: CPU seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import pandas as pd
+
+from analysis.errors import DataError
+from analysis.load import Campaign
+from harness.records import Link, Manifest
+
+NS_PER_MS = 1e6
+NS_PER_S = 1e9
+BYTES_PER_MEGABYTE = 1e6
+PARTIES = ("clients", "daemon", "boundary", "server")
+NAMES = {"openssl": "OpenSSL", "ssa": "SSA"}
+SYNTHETIC_PRESET = "synthetic"
+
+
+class Fate(StrEnum):
+    """What became of a trial on its way to the fit."""
+
+    USED = "used"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    INVALID = "invalid"
+    ABORTED = "aborted"
+    PARTNER = "ok, but the other trial of its pair was not"
+    ALONE = "ok, but the other trial of its pair was never run"
+    SURPLUS = "ok, but an earlier attempt of its pair is complete"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Campaigns that share one fit.
+
+    ``trials`` is every trial; ``rows`` those that enter the fit; ``pairs`` the same by pair (``ms_0``,
+    ``ms_1`` and ``diff``, which is other minus baseline).
+    """
+
+    campaigns: tuple[Campaign, ...]
+    trials: pd.DataFrame
+    rows: pd.DataFrame
+    pairs: pd.DataFrame
+
+    @property
+    def manifest(self) -> Manifest:
+        """The first campaign's; the others agree in all that the analysis obeys."""
+        return self.campaigns[0].manifest
+
+    @property
+    def link(self) -> Link:
+        return self.manifest.link
+
+    @property
+    def is_aa(self) -> bool:
+        """Both arms are the same stack."""
+        return self.manifest.stacks[0] == self.manifest.stacks[1]
+
+    @property
+    def is_synthetic(self) -> bool:
+        return any(campaign.manifest.preset == SYNTHETIC_PRESET for campaign in self.campaigns)
+
+    @property
+    def arms(self) -> tuple[str, str]:
+        """The arms as people read them, baseline first."""
+        return arm_names(self.manifest)
+
+    @property
+    def complete_blocks(self) -> int:
+        """Blocks in which every planned level has a used pair."""
+        planned = pd.Series([len(set(campaign.manifest.levels)) for campaign in self.campaigns])
+        levels = self.pairs.groupby(["campaign_index", "block_id"])["n"].nunique()
+        return int((levels.to_numpy() == planned[levels.index.get_level_values(0)].to_numpy()).sum())
+
+
+def arm_names(manifest: Manifest) -> tuple[str, str]:
+    """SSA, OpenSSL; in an A/A campaign with A and B behind it.  Baseline first."""
+    first, second = (NAMES[str(stack)] for stack in manifest.stacks)
+    return (f"{first} A", f"{second} B") if first == second else (first, second)
+
+
+def derive(trials: pd.DataFrame, manifest: Manifest, campaign_index: int = 0) -> pd.DataFrame:
+    """The trials of one campaign with the columns of this module's docstring."""
+    is_other = trials["stack"] != str(manifest.stacks[0])
+    arm = trials["arm"].fillna(is_other.astype("Int64")).to_numpy(dtype=int)
+    derived = trials.assign(
+        campaign_index=campaign_index,
+        block_id=[f"{campaign_index}.{block:03d}" for block in trials["block"]],
+        arm=arm,
+        impl=pd.Categorical.from_codes(arm, categories=pd.Index(arm_names(manifest))),
+        n=trials["n"].astype(int),
+        position=trials["position"].astype(int),
+        ms=_floats(trials["elapsed_ns"]) / NS_PER_MS,
+        megabytes=_floats(trials["n"]) * _floats(trials["size_bytes"]) / BYTES_PER_MEGABYTE,
+    )
+    for party in PARTIES:
+        derived[f"{party}_s"] = _floats(trials[f"cpu_{party}_total_ns"]) / NS_PER_S
+    derived["fate"] = _fates(derived)
+    return derived
+
+
+def _floats(column: pd.Series) -> pd.Series:
+    return column.astype("Float64").astype(float)
+
+
+def _fates(trials: pd.DataFrame) -> pd.Series:
+    """A pair is used when both its trials are ok in one attempt; of several such attempts the first."""
+    attempt = ["block", "pair", "attempt"]
+    is_ok = trials["outcome"] == "ok"
+    arms_run = trials.groupby(attempt)["arm"].transform("nunique")
+    arms_ok = trials["arm"].where(is_ok).groupby([trials[key] for key in attempt]).transform("nunique")
+    is_complete = arms_ok == 2
+    tries = trials["attempt"].where(is_complete)
+    is_first = tries == tries.groupby([trials["block"], trials["pair"]]).transform("min")
+    fate = trials["outcome"].astype(object).where(~is_ok, str(Fate.PARTNER))
+    fate = fate.mask(is_ok & (arms_run < 2), str(Fate.ALONE))
+    fate = fate.mask(is_complete & is_ok, str(Fate.SURPLUS))
+    return fate.mask(is_complete & is_ok & is_first.fillna(False), str(Fate.USED))
+
+
+def paired(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair of the used trials ``rows``, sorted by block and pair."""
+    keys = ["campaign_index", "block_id", "pair", "n"]
+    values = ["ms", "position", "sequence"]
+    base, other = (rows[rows["arm"] == arm].set_index(keys)[values] for arm in (0, 1))
+    pairs = base.add_suffix("_0").join(other.add_suffix("_1"), how="inner").reset_index()
+    pairs["diff"] = pairs["ms_1"] - pairs["ms_0"]
+    return pairs.sort_values(["block_id", "pair"], ignore_index=True)
+
+
+def scenario(campaigns: Sequence[Campaign]) -> Scenario:
+    """Pool campaigns into one fit.
+
+    Raises:
+        DataError: they differ in something that makes pooling unsound.
+    """
+    first = campaigns[0]
+    for other in campaigns[1:]:
+        _refuse_pooling(first, other)
+    derived = [derive(campaign.trials, campaign.manifest, k) for k, campaign in enumerate(campaigns)]
+    trials = pd.concat(derived, ignore_index=True)
+    used = trials[trials["fate"] == str(Fate.USED)]
+    rows = used.sort_values(["campaign_index", "sequence"], ignore_index=True)
+    return Scenario(tuple(campaigns), trials, rows, paired(rows))
+
+
+def _refuse_pooling(first: Campaign, other: Campaign) -> None:
+    for name in ("server", "stacks", "judgement"):
+        _refuse_difference(first, other, name, "cannot share one fit")
+    ours, theirs = first.environment.fingerprint, other.environment.fingerprint
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            what = f"{key} differs: {ours.get(key)!r} and {theirs.get(key)!r}"
+            raise DataError(f"{_both(first, other)} cannot share one fit: {what}")
+
+
+def _refuse_difference(first: Campaign, other: Campaign, name: str, what: str) -> None:
+    mine, theirs = getattr(first.manifest, name), getattr(other.manifest, name)
+    if mine != theirs:
+        raise DataError(f"{_both(first, other)} {what}: {name} differs: {mine} and {theirs}")
+
+
+def _both(first: Campaign, other: Campaign) -> str:
+    return f"{first.directory} and {other.directory}"
+
+
+def scenarios(campaigns: Sequence[Campaign]) -> tuple[Scenario, ...]:
+    """One scenario a link, in the order given.
+
+    Raises:
+        DataError: profiles or sizes differ, a campaign is given twice, or those of one link cannot be pooled.
+    """
+    seen: dict[str, Campaign] = {}
+    for campaign in campaigns:
+        twin = seen.setdefault(campaign.manifest.campaign, campaign)
+        if twin is not campaign:
+            raise DataError(f"{_both(twin, campaign)} are one campaign; give each only once")
+        for name in ("profile", "size_bytes"):
+            _refuse_difference(campaigns[0], campaign, name, "cannot be shown together")
+    links = dict.fromkeys(campaign.manifest.link for campaign in campaigns)
+    return tuple(scenario([c for c in campaigns if c.manifest.link == link]) for link in links)
+
+
+def left_out(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials by fate and arm; rows: every fate that occurs, 'used' first; columns: the arms."""
+    counts = trials.groupby(["fate", "impl"], observed=False).size().unstack("impl", fill_value=0)
+    return counts.loc[[str(fate) for fate in Fate if str(fate) in counts.index]]

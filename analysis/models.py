@@ -1,0 +1,167 @@
+"""The primary model.  Pure.
+
+``ms ~ n * impl`` over the used trials: the coefficient ``n:impl`` is how much longer (positive) or shorter
+the other arm takes than the baseline for each further process, in milliseconds.  Trials of one block share a
+stretch of time and so their disturbances; the covariance is therefore clustered by block (CRV3, the cluster
+jackknife), with Student's t on B - 1 degrees of freedom.  ``use_t=True`` must be said: with a ``cov_type``,
+statsmodels' OLS otherwise takes the normal distribution, and ten blocks are far from normal.
+
+Sources: EXPERIMENT.md section 6; MacKinnon, Nielsen and Webb 2023 for the cluster jackknife.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+from statsmodels.regression import linear_model
+
+from analysis.estimates import Estimate, Frozen, require, t_estimate
+
+OLS: Any = linear_model.OLS
+WLS: Any = linear_model.WLS
+FORMULA = "ms ~ n * impl"
+PARAMETERS = ("intercept", "offset", "slope", "difference")
+UNIT_SLOPE = "ms per process"
+UNIT_PERCENT = "% of the baseline's slope"
+CLUSTERED = "OLS, CRV3 by block, t with B - 1"
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted ``ms ~ n * impl``; parameters in the order of :data:`PARAMETERS`."""
+
+    params: Floats
+    covariance: Floats
+    df: float
+    residuals: Floats
+    fitted: Floats
+
+    @property
+    def slope(self) -> float:
+        """The baseline's slope, ms per process."""
+        return float(self.params[2])
+
+    @property
+    def difference(self) -> float:
+        """The other arm's slope minus the baseline's, ms per process."""
+        return float(self.params[3])
+
+    @property
+    def residual_sd_ms(self) -> float:
+        """Residual standard deviation of one trial."""
+        return float(np.sqrt(self.residuals @ self.residuals / (len(self.residuals) - len(self.params))))
+
+    def contrast(self, slope: float, difference: float) -> tuple[float, float]:
+        """Value and standard error of ``slope`` slopes plus ``difference`` slope differences."""
+        weights = np.array([0, 0, slope, difference])
+        return float(weights @ self.params), float(np.sqrt(weights @ self.covariance @ weights))
+
+
+def fit_clustered(rows: pd.DataFrame, weights: Floats | None = None) -> Fit:
+    """The primary fit; with ``weights`` the same by weighted least squares.
+
+    Args:
+        rows: used trials with columns ms, n, impl (two categories, baseline first) and block_id.
+        weights: one a row, proportional to 1 / variance.
+
+    Raises:
+        NotEnoughDataError: fewer than two blocks, or no slope without one of them.
+    """
+    require_slopes(rows)
+    return _fit(rows, "cluster-crv3", {"groups": rows["block_id"].to_numpy()}, weights)
+
+
+def fit_unclustered(rows: pd.DataFrame, cov_type: str) -> Fit:
+    """The same model with another covariance: ``nonrobust`` (as in the paper) or ``HC3``."""
+    require(len(rows) > 4 and rows["n"].nunique() > 1, "a slope needs two levels of n and more than four trials")
+    return _fit(rows, cov_type, None, None)
+
+
+def _fit(rows: pd.DataFrame, cov_type: str, cov_kwds: dict[str, Any] | None, weights: Floats | None) -> Fit:
+    is_plain = weights is None
+    model = OLS.from_formula(FORMULA, rows) if is_plain else WLS.from_formula(FORMULA, rows, weights=weights)
+    result = model.fit(cov_type=cov_type, cov_kwds=cov_kwds, use_t=True)
+    order = _order(result.model.exog_names)
+    clusters = cov_kwds and len(np.unique(cov_kwds["groups"]))
+    return Fit(
+        params=np.asarray(result.params)[order],
+        covariance=np.asarray(result.cov_params())[np.ix_(order, order)],
+        df=float(clusters - 1 if clusters else result.df_resid),
+        residuals=np.asarray(result.resid),
+        fitted=np.asarray(result.fittedvalues),
+    )
+
+
+def _order(names: list[str]) -> list[int]:
+    """Where the parameters of :data:`PARAMETERS` stand among the design's columns."""
+    parts = {name: {part.split("[")[0] for part in name.split(":")} for name in names}
+    wanted: tuple[set[str], ...] = ({"Intercept"}, {"impl"}, {"n"}, {"n", "impl"})
+    return [names.index(next(name for name in names if parts[name] == want)) for want in wanted]
+
+
+def require_slopes(rows: pd.DataFrame) -> None:
+    """Raise unless two blocks are there, and two levels of n whichever block is taken away."""
+    levels = rows.groupby("block_id")["n"].agg(frozenset)
+    require(len(levels) >= 2, f"an interval needs two blocks with complete pairs, and there are {len(levels)}")
+    for block in levels.index:
+        left: frozenset[int] = frozenset().union(*levels.drop(block))
+        require(len(left) >= 2, "a slope needs two levels of n, whichever block is taken away")
+
+
+class SlopeFit(Frozen):
+    """What the primary fit says."""
+
+    formula: str = FORMULA
+    difference: Estimate = Field(description="slope difference, other minus baseline")
+    baseline_slope: Estimate
+    other_slope: Estimate
+    baseline_intercept_ms: float
+    offset_ms: float = Field(description="intercept difference, other minus baseline")
+    residual_sd_ms: float = Field(description="of one trial")
+    blocks: int
+    pairs: int
+    levels: int
+
+
+def summarise(fit: Fit, rows: pd.DataFrame, alpha: float) -> SlopeFit:
+    """The headline and its surroundings."""
+    return SlopeFit(
+        difference=slope_estimate(fit, "slope difference", 0, 1, alpha),
+        baseline_slope=slope_estimate(fit, "baseline's slope", 1, 0, alpha),
+        other_slope=slope_estimate(fit, "other's slope", 1, 1, alpha),
+        baseline_intercept_ms=float(fit.params[0]),
+        offset_ms=float(fit.params[1]),
+        residual_sd_ms=fit.residual_sd_ms,
+        blocks=int(rows["block_id"].nunique()),
+        pairs=len(rows) // 2,
+        levels=int(rows["n"].nunique()),
+    )
+
+
+def slope_estimate(
+    fit: Fit, name: str, slope: float, difference: float, alpha: float, *, method: str = CLUSTERED
+) -> Estimate:
+    """An estimate of a combination of slopes, in ms per process."""
+    value, error = fit.contrast(slope, difference)
+    return t_estimate(name, value, error, unit=UNIT_SLOPE, df=fit.df, alpha=alpha, method=method)
+
+
+def percent_of_slope(fit: Fit, alpha: float) -> Estimate:
+    """The slope difference in percent of the baseline's slope, with the delta method's interval.
+
+    Raises:
+        NotEnoughDataError: the baseline's slope is not positive.
+    """
+    require(fit.slope > 0, "the baseline's slope is not positive, so nothing can be said in percent of it")
+    value = 100 * fit.difference / fit.slope
+    _, error = fit.contrast(-value / fit.slope, 100 / fit.slope)
+    method = f"delta method on {CLUSTERED}"
+    name = "slope difference in percent"
+    return t_estimate(name, value, error, unit=UNIT_PERCENT, df=fit.df, alpha=alpha, method=method)

@@ -1,0 +1,124 @@
+"""The result in words, the same in the terminal, the report and the notebooks.  Pure.
+
+Here numbers are rounded for reading; ``verdict.json`` has them whole.
+"""
+
+from __future__ import annotations
+
+from analysis.cpu import Cost
+from analysis.equivalence import Equivalence
+from analysis.estimates import Estimate, Missing
+from analysis.models import SlopeFit
+from analysis.verdict import Verdict, Word
+
+MEANING = {
+    Word.EQUIVALENT: "no difference was found, and one as large as a margin is ruled out",
+    Word.RELEVANT: "there is a difference, and it lies wholly beyond a margin",
+    Word.INSIDE: "there is a difference, and it is smaller than both margins",
+    Word.UNDECIDED: "the data rule out neither 'no difference' nor 'beyond a margin'",
+}
+OPEN_RELEVANCE = "there is a difference, but its interval reaches across a margin, so its relevance is open"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """With sign and significant digits: +0.0196."""
+    return f"{value:+#.{digits}g}"
+
+
+def p_text(p: float) -> str:
+    """As papers print it: p = 0.03, p < 0.0001."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
+
+
+def interval(low: float, high: float, level: float) -> str:
+    """95 % CI -0.055 to +0.094."""
+    return f"{100 * level:.3g} % CI {signed(low)} to {signed(high)}"
+
+
+def headline(verdict: Verdict) -> str:
+    """The slope difference in ms per process, and in percent."""
+    name = f"{verdict.other} minus {verdict.baseline}"
+    if isinstance(verdict.slopes, Missing):
+        return f"{name}: not enough data: {verdict.slopes.reason}"
+    ms, percent = verdict.slopes.difference, verdict.difference_percent
+    text = f"{name}: {signed(ms.value)} ms per process ({interval(ms.ci_low, ms.ci_high, ms.level)}, {p_text(ms.p)})"
+    if isinstance(percent, Missing):
+        return f"{text}; in percent: {percent.reason}"
+    range_ = interval(percent.ci_low, percent.ci_high, percent.level)
+    return f"{text}, that is {signed(percent.value)} % of {verdict.baseline}'s slope ({range_})"
+
+
+def slopes(verdict: Verdict) -> str:
+    """Both slopes, and the level of the noise."""
+    fit = verdict.slopes
+    if not isinstance(fit, SlopeFit):
+        return ""
+    return (
+        f"slopes: {verdict.baseline} {fit.baseline_slope.value:#.4g}, {verdict.other} {fit.other_slope.value:#.4g} "
+        f"ms per process; residuals {fit.residual_sd_ms:#.3g} ms a trial; {fit.pairs} pairs, {fit.levels} levels, "
+        f"{fit.blocks} blocks"
+    )
+
+
+def cpu(verdict: Verdict) -> str:
+    """CPU seconds per megabyte of both stacks and their ratio."""
+    costs = "; ".join(_cost(cost) for cost in (verdict.cpu.baseline, verdict.cpu.other))
+    ratio = verdict.cpu.ratio
+    if isinstance(ratio, Missing):
+        return f"CPU per MB: {costs}; ratio: not enough data: {ratio.reason}"
+    text = f"ratio {ratio.value:#.4g} (95 % CI {ratio.ci_low:#.4g} to {ratio.ci_high:#.4g}, {p_text(ratio.p)})"
+    return f"CPU per MB: {costs}; {text}"
+
+
+def _cost(cost: Cost) -> str:
+    if isinstance(cost.stack, Estimate):
+        return f"{cost.arm} {cost.stack.value:#.3g} s"
+    parts = [part for part in (cost.clients, cost.daemon, cost.boundary) if part is not None]
+    return f"{cost.arm} {sum(parts):#.3g} s" if parts else f"{cost.arm} not measured"
+
+
+def judgement(verdict: Verdict) -> str:
+    """The verdict, or why there is none."""
+    if verdict.design.underpowered:
+        return f"underpowered, so there is no verdict: {'; '.join(verdict.design.reasons)}"
+    if verdict.is_aa:
+        return _aa(verdict)
+    assert verdict.word is not None
+    return f"verdict: {verdict.word} ({meaning(verdict)})"
+
+
+def _aa(verdict: Verdict) -> str:
+    if verdict.aa_passed:
+        return "A/A: passed: both arms are the same stack, and no difference was found"
+    return "A/A: failed: both arms are the same stack, and yet a difference was found; do not trust this machine"
+
+
+def meaning(verdict: Verdict) -> str:
+    """What the word says here."""
+    assert verdict.word is not None
+    if verdict.word is Word.UNDECIDED and any(
+        test.claim == "the slopes differ" and test.p_holm < verdict.judgement.alpha for test in verdict.confirmatory
+    ):
+        return OPEN_RELEVANCE
+    return MEANING[verdict.word]
+
+
+def margins(verdict: Verdict) -> str:
+    """Against what 'equivalent' is measured."""
+    texts = [
+        f"{margin.margin:g} {margin.unit}" if isinstance(margin, Equivalence) else f"none: {margin.reason}"
+        for margin in (verdict.equivalence.ms, verdict.equivalence.percent)
+    ]
+    return " and ".join(texts)
+
+
+def counts(verdict: Verdict) -> str:
+    """How many trials there are and what became of them."""
+    rest = {fate: count for fate, count in verdict.counts.by_fate.items() if fate != "used"}
+    text = f"trials: {verdict.counts.trials} recorded, {verdict.counts.used} used"
+    return text + "".join(f"; {count} {fate}" for fate, count in rest.items())
+
+
+def disagreements(verdict: Verdict) -> tuple[str, ...]:
+    """Checks that do not agree with the primary fit."""
+    return () if isinstance(verdict.checks, Missing) else verdict.checks.disagreements
