@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.plan import PRESETS, build, load_file, load_preset, parse_changes
+from harness.records import Stack
+
+GOOD = {"levels": [1, 5], "blocks": 2}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_plans_of_their_name(name: str) -> None:
+    plan = load_preset(name)
+    assert plan.preset == name
+    assert plan.stacks == (Stack.OPENSSL, Stack.SSA)
+
+
+def test_paper_is_the_papers_experiment() -> None:
+    plan = load_preset("paper")
+    assert plan.levels == tuple(range(1, 101))
+    assert plan.blocks == 10
+    assert plan.trials == 2000
+    assert plan.size_bytes == 1_000_000
+
+
+def test_all_complaints_come_at_once() -> None:
+    fields = {
+        "levels": {"from": 1, "to": 5},
+        "bloks": 3,
+        "blocks": 0,
+        "stacks": ["openssl", "foo"],
+        "link": "lam",
+        "judgement": {"alpha": 2, "betta": 3},
+        "url": "http://x",
+    }
+    with pytest.raises(UsageError) as caught:
+        build(fields, {"judgement.power": 1}, "x.toml")
+    text = str(caught.value)
+    assert text.startswith("The plan (x.toml) has 9 errors; nothing was run:")
+    for part in (
+        "blocks: must be greater than or equal to 1 (it is 0)",
+        "stacks.1: is 'foo', but must be 'openssl' or 'ssa'",
+        "link: is 'lam', but must be 'auto', 'loopback', 'lan' or 'remote'",
+        "judgement.alpha: must be less than 0.5 (it is 2)",
+        "judgement.power: must be less than 1 (it is 1)",
+        "judgement.betta: there is no such field; known are alpha",
+        "bloks: there is no such field; did you mean blocks?",
+        'link: is "lam", but there is a url; set link = "remote"',
+        "url: 'http://x' is not a URL of the form https://",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("levels", "complaint"),
+    [
+        ({"from": 5, "to": 1}, "the range is empty"),
+        ({"from": 1, "to": 9, "step": 0}, "the range is empty"),
+        ({"from": 1}, "a range is written"),
+        ({"from": True, "to": 9}, "a range is written"),
+        ({"from": 1, "to": 9, "stop": 3}, "a range is written"),
+        ({"from": 1, "to": 10**9}, "no level may be above 1000"),
+        ([5, 1], "levels must ascend, each once"),
+        ([1, 1], "levels must ascend, each once"),
+        ([0, 1], "every level must be between 1 and 1000"),
+        ([], "at least 1 item"),
+    ],
+)
+def test_wrong_levels(levels: object, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        build({**GOOD, "levels": levels}, {}, "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"link": "remote"}, "url: a remote link needs the file's address"),
+        ({"ca": "ca.pem"}, "ca: belongs to a url"),
+        ({"url": "https://host/f"}, 'link: is "auto", but there is a url'),
+        ({"link": "remote", "url": "https:///f"}, "url: 'https:///f' is not a URL"),
+    ],
+)
+def test_fields_that_do_not_go_together(changes: dict[str, object], complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        build(GOOD, changes, "x.toml")
+
+
+def test_a_range_is_its_levels() -> None:
+    assert build({"levels": {"from": 1, "to": 10, "step": 4}, "blocks": 1}, {}, "x").levels == (1, 5, 9)
+
+
+def test_the_hash_is_the_contents(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("# a remark\nblocks = 2\nlevels = [1, 5]\n")
+    plan = load_file(file)
+    assert plan.sha256 == build(GOOD, {}, "x").sha256
+    assert plan.sha256 != load_file(file, {"seed": 2}).sha256
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Cannot read the plan .*none\.toml: No such file"):
+        load_file(tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("levels = [1,")
+    with pytest.raises(UsageError, match=r"broken\.toml\) is not TOML"):
+        load_file(tmp_path / "broken.toml")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="it is not UTF-8"):
+        load_file(tmp_path / "binary.toml")
+
+
+def test_an_unknown_preset() -> None:
+    with pytest.raises(UsageError, match="There is no preset 'papper'; there are smoke, standard, paper"):
+        load_preset("papper")
+
+
+def test_settings_are_toml_or_text() -> None:
+    settings = ["blocks=4", "link=lan", "levels=[1, 2]", "judgement.alpha=0.01", "url=https://h/f?a=b"]
+    assert parse_changes(settings) == {
+        "blocks": 4,
+        "link": "lan",
+        "levels": [1, 2],
+        "judgement.alpha": 0.01,
+        "url": "https://h/f?a=b",
+    }
+    with pytest.raises(UsageError, match="is not key=value"):
+        parse_changes(["blocks"])
+
+
+def test_settings_reach_into_tables() -> None:
+    plan = load_preset("smoke", {"judgement.alpha": 0.01, "blocks": 7})
+    assert (plan.judgement.alpha, plan.blocks) == (0.01, 7)
