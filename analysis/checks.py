@@ -19,6 +19,7 @@ from analysis.models import (
     UNIT_SLOPE,
     Fit,
     Floats,
+    fit_by_block,
     fit_clustered,
     fit_unclustered,
     require_slopes,
@@ -35,13 +36,9 @@ def pair_differences(pairs: pd.DataFrame, alpha: float) -> Estimate:
     """Regress the pairs' differences on n, clustered by block."""
     require_slopes(pairs)
     design = np.column_stack([np.ones(len(pairs)), pairs["n"]])
-    groups = pairs["block_id"].to_numpy()
-    kwds = {"groups": groups}
-    result = OLS(pairs["diff"].to_numpy(), design).fit(cov_type="cluster-crv3", cov_kwds=kwds, use_t=True)
-    method = f"differences of pairs regressed on n: {CLUSTERED}"
-    df = len(np.unique(groups)) - 1
-    slope, error = result.params[1], result.bse[1]
-    return _estimate("pair differences", slope, error, df=df, alpha=alpha, method=method)
+    result = fit_by_block(OLS(pairs["diff"].to_numpy(), design), pairs["block_id"])
+    method, df = f"differences of pairs regressed on n: {CLUSTERED}", pairs["block_id"].nunique() - 1
+    return _estimate("pair differences", result.params[1], result.bse[1], df=df, alpha=alpha, method=method)
 
 
 def _estimate(name: str, value: float, error: float, *, df: float, alpha: float, method: str) -> Estimate:
@@ -90,15 +87,10 @@ def allowing_for_position(pairs: pd.DataFrame, alpha: float) -> Estimate:
     require_slopes(pairs)
     require(pairs["position_0"].nunique() == 2, "every pair was run in the same order")
     design = np.column_stack([np.ones(len(pairs)), pairs["n"], pairs["position_0"] - 0.5])
-    by_block = pairs.groupby("block_id")["position_0"].nunique()
-    require((by_block == 2).all(), "a block has all its pairs in one order")
-    groups = pairs["block_id"].to_numpy()
-    model = OLS(pairs["diff"].to_numpy(), design)
-    result = model.fit(cov_type="cluster-crv3", cov_kwds={"groups": groups}, use_t=True)
+    result = fit_by_block(OLS(pairs["diff"].to_numpy(), design), pairs["block_id"])
     method = f"differences on n and order; going second costs {result.params[2] / -2:+.3g} ms"
-    df = len(by_block) - 1
-    slope, error = result.params[1], result.bse[1]
-    return _estimate("order in the pair", slope, error, df=df, alpha=alpha, method=method)
+    df = pairs["block_id"].nunique() - 1
+    return _estimate("order in the pair", result.params[1], result.bse[1], df=df, alpha=alpha, method=method)
 
 
 class Permutation(Frozen):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from statsmodels.regression import linear_model
 
+from analysis.errors import NotEnoughDataError
 from analysis.estimates import Estimate, Frozen, require, t_estimate
 
 OLS: Any = linear_model.OLS
@@ -75,7 +76,7 @@ def fit_clustered(rows: pd.DataFrame, weights: Floats | None = None) -> Fit:
         NotEnoughDataError: fewer than two blocks, or no slope without one of them.
     """
     require_slopes(rows)
-    return _fit(rows, "cluster-crv3", {"groups": rows["block_id"].to_numpy()}, weights)
+    return _fit(rows, "", rows["block_id"], weights)
 
 
 def fit_unclustered(rows: pd.DataFrame, cov_type: str) -> Fit:
@@ -84,16 +85,28 @@ def fit_unclustered(rows: pd.DataFrame, cov_type: str) -> Fit:
     return _fit(rows, cov_type, None, None)
 
 
-def _fit(rows: pd.DataFrame, cov_type: str, cov_kwds: dict[str, Any] | None, weights: Floats | None) -> Fit:
+def fit_by_block(model: Any, blocks: pd.Series) -> Any:
+    """Fit a statsmodels model with CRV3 by block and Student's t.
+
+    Raises:
+        NotEnoughDataError: without one of the blocks the model has no unique solution.
+    """
+    kwds = {"groups": blocks.to_numpy()}
+    try:
+        return model.fit(cov_type="cluster-crv3", cov_kwds=kwds, use_t=True)
+    except ValueError as error:
+        raise NotEnoughDataError("without one of the blocks the model has no unique solution") from error
+
+
+def _fit(rows: pd.DataFrame, cov_type: str, blocks: pd.Series | None, weights: Floats | None) -> Fit:
     is_plain = weights is None
     model = OLS.from_formula(FORMULA, rows) if is_plain else WLS.from_formula(FORMULA, rows, weights=weights)
-    result = model.fit(cov_type=cov_type, cov_kwds=cov_kwds, use_t=True)
+    result = model.fit(cov_type=cov_type, use_t=True) if blocks is None else fit_by_block(model, blocks)
     order = _order(result.model.exog_names)
-    clusters = cov_kwds and len(np.unique(cov_kwds["groups"]))
     return Fit(
         params=np.asarray(result.params)[order],
         covariance=np.asarray(result.cov_params())[np.ix_(order, order)],
-        df=float(clusters - 1 if clusters else result.df_resid),
+        df=float(result.df_resid if blocks is None else blocks.nunique() - 1),
         residuals=np.asarray(result.resid),
         fitted=np.asarray(result.fittedvalues),
     )

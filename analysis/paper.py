@@ -13,7 +13,6 @@ import pandas as pd
 
 from analysis.estimates import Estimate, Frozen
 from analysis.models import UNIT_SLOPE, fit_unclustered, slope_estimate
-from harness.records import Link
 
 
 class Published(Frozen):
@@ -29,11 +28,6 @@ class Published(Frozen):
 
 PUBLISHED_LOCAL = Published(where="local", p=0.08)
 PUBLISHED_REMOTE = Published(where="remote", p=0.0001, difference_ms_per_process=-0.25, ci_low=-0.376, ci_high=-0.124)
-
-
-def published(link: Link) -> Published:
-    """The paper's comparison that belongs to a link."""
-    return PUBLISHED_REMOTE if link is Link.REMOTE else PUBLISHED_LOCAL
 
 
 def plain_fit(rows: pd.DataFrame, alpha: float) -> Estimate:

@@ -20,7 +20,7 @@ from analysis.errors import NotEnoughDataError
 from analysis.figures import figure4, style
 from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.frames import left_out
-from analysis.phases import phase_times, used_samples
+from analysis.phases import PHASES, phase_times, used_samples
 from analysis.study import Study
 
 MAX_REASONS = 20
@@ -45,6 +45,7 @@ class Section:
     study: Study
     pictures: dict[str, Picture]
     levels: list[dict[str, Any]]
+    shown_levels: list[int]
     estimates: list[tuple[str, str, str, str, str]]
     fates: list[tuple[str, list[int]]]
     reasons: list[tuple[str, str, str, int]]
@@ -83,6 +84,7 @@ def section(study: Study) -> Section:
         study=study,
         pictures={entry.name: _entry_picture(entry, study) for entry in CATALOGUE},
         levels=_records(tables.by_level(study.scenario)),
+        shown_levels=tables.readable([int(n) for n in tables.by_level(study.scenario).index]),
         estimates=[tables.cells(name, result) for name, result in tables.estimates(study.verdict)],
         fates=_fates(study.scenario.trials),
         reasons=_reasons(study.scenario.trials),
@@ -135,7 +137,8 @@ def _phases(study: Study) -> list[dict[str, Any]]:
     if table.empty:
         return []
     levels = tables.readable(sorted(table.index.get_level_values("n").unique()), 8)
-    wide = table["median"].unstack("n")[levels].reset_index()
+    order = [phase for phase in PHASES if phase in table.index.get_level_values("phase")]
+    wide = table["median"].unstack("n").loc[order, levels].reset_index()
     names = study.scenario.arms
     return [
         {"phase": row["phase"], "arm": names[row["arm"]], "values": {int(n): row[n] for n in levels}}

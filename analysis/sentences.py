@@ -80,11 +80,11 @@ def _cost(cost: Cost) -> str:
 def judgement(verdict: Verdict) -> str:
     """The verdict, or why there is none."""
     if verdict.design.underpowered:
-        return f"underpowered, so there is no verdict: {'; '.join(verdict.design.reasons)}"
+        return f"Underpowered, so there is no verdict: {'; '.join(verdict.design.reasons)}"
     if verdict.is_aa:
         return _aa(verdict)
     assert verdict.word is not None
-    return f"verdict: {verdict.word} ({meaning(verdict)})"
+    return f"Verdict: {verdict.word} ({meaning(verdict)})"
 
 
 def _aa(verdict: Verdict) -> str:

@@ -76,7 +76,7 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
         design=design,
         checks=_checks(scenario, fit, unusual, alpha),
         paper_model=or_missing("paper's model", paper.plain_fit, rows, alpha),
-        published=paper.published(manifest.link),
+        published=(paper.PUBLISHED_LOCAL, paper.PUBLISHED_REMOTE),
         counts=_counts(scenario),
         plan_sha256=tuple(campaign.manifest.plan_sha256 for campaign in scenario.campaigns),
         data_sha256=data_sha256(campaign.trials for campaign in scenario.campaigns),

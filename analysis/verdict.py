@@ -94,7 +94,7 @@ class Verdict(Frozen):
     design: Design
     checks: Checks | Missing
     paper_model: Result
-    published: Published
+    published: tuple[Published, ...]
     counts: Counts
     plan_sha256: tuple[str, ...]
     data_sha256: str = Field(description="of all trials, see analysis.study.data_sha256")
