@@ -19,6 +19,7 @@ _INT = struct.Struct("=i")
 _ULONG = struct.Struct("=Q")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 WIRE_VERSIONS = (0x0303, 0x0304)
+_MAX_NAMES_BYTES = 32_768  # half of what a ClientHello's extensions may have in all (RFC 8446 section 4.2)
 
 
 def parse(kind: Kind, data: bytes) -> Value:
@@ -58,6 +59,8 @@ def _hostname(data: bytes) -> str:
 
 
 def _names(data: bytes) -> tuple[str, ...]:
+    if len(data) > _MAX_NAMES_BYTES:
+        raise ApplicationError(f"a list of names may have {_MAX_NAMES_BYTES} bytes, not {len(data)}")
     text = _text(data)
     names = tuple(text.split(",")) if text else ()
     if not all(0 < len(name.encode()) < 256 and name.isascii() and name.isprintable() for name in names):
