@@ -49,9 +49,7 @@ def test_trial_ids_are_unique(levels: list[int], blocks: int, seed: int, stacks:
 
 
 @given(LEVELS, BLOCKS, SEEDS)
-def test_the_first_arm_is_balanced_within_blocks_and_for_each_n(
-    levels: list[int], blocks: int, seed: int
-) -> None:
+def test_the_first_arm_is_balanced_within_blocks_and_for_each_n(levels: list[int], blocks: int, seed: int) -> None:
     order = make_order(levels, blocks, BOTH, random.Random(seed))
     in_block = Counter(pair.block for pair in order if pair.trials[0].arm == 1)
     assert all(abs(2 * in_block[block] - len(levels)) <= len(levels) % 2 for block in range(blocks))

@@ -1,0 +1,36 @@
+import pytest
+
+from harness.forecast import Clock, campaign_s, in_words, trial_cost_s, warm_up_level
+from harness.plan import load_preset
+
+
+def test_more_and_larger_takes_longer() -> None:
+    assert trial_cost_s(2, 1_000_000) > trial_cost_s(1, 1_000_000)
+    assert trial_cost_s(2, 9_000_000) > trial_cost_s(2, 1_000_000)
+    assert campaign_s(load_preset("smoke")) < campaign_s(load_preset("standard")) < campaign_s(load_preset("paper"))
+
+
+def test_presets_promise_what_the_readme_says() -> None:
+    assert campaign_s(load_preset("smoke")) <= 40
+    assert 200 <= campaign_s(load_preset("standard")) <= 360
+    assert campaign_s(load_preset("paper")) < 3600
+
+
+def test_the_clock_goes_by_its_own_speed() -> None:
+    clock = Clock(1_000_000, now_s=100.0)
+    expected = trial_cost_s(4, 1_000_000)
+    assert clock.left_s([4], 100.0) == pytest.approx(expected)
+    clock.done(4)
+    assert clock.left_s([4, 4], 107.0) == pytest.approx(14.0)
+
+
+def test_the_warm_up_takes_the_middle() -> None:
+    assert warm_up_level(load_preset("smoke")) == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "0 s"), (-3, "0 s"), (89, "89 s"), (91, "2 min"), (3580, "1 h 00 min"), (3900, "1 h 05 min")],
+)
+def test_durations_in_words(seconds: float, words: str) -> None:
+    assert in_words(seconds) == words
