@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ...control import channel as control
+from ...control.codec import MalformedMessage
 from ...control.messages import Message, Reply
 
 WhenAnswered = Callable[[Reply | None], None]
@@ -52,15 +53,13 @@ class Entry:
             self._waiting[number] = answered
 
     def take_replies(self) -> bool:
-        """Read what the daemon said; False when it has hung up."""
-        if self.channel is None:
-            return False
-        while True:
+        """Read what the daemon said; False when it has hung up, or when an answer made us do so."""
+        while self.channel is not None:
             try:
                 received = control.receive(self.channel)
             except BlockingIOError:
                 return True
-            except OSError:
+            except (OSError, MalformedMessage):
                 received = None
             if received is None:
                 self.hang_up()
@@ -69,6 +68,7 @@ class Entry:
             control.close_all(descriptors)
             if isinstance(message, Reply) and (answered := self._waiting.pop(message.request, None)):
                 answered(message)
+        return False
 
     def hang_up(self) -> None:
         """Close the channel; whoever waits hears that the daemon is gone."""
