@@ -34,7 +34,7 @@ class Campaign:
     path: Path
     plan: Plan
     manifest: Manifest
-    environment: Mapping[str, Any]
+    environment: dict[str, Any]
 
 
 def make_directory(parent: Path, name: str) -> Path:

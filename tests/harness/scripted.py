@@ -44,6 +44,7 @@ class ScriptedServer:
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(credentials.chain, credentials.key)
         self.over = threading.Event()
+        self.connected = threading.Event()  # somebody was
         self._credentials = credentials
         self._handler = handler
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -71,6 +72,7 @@ class ScriptedServer:
                 raw, _ = self._listener.accept()
             except OSError:
                 return
+            self.connected.set()
             thread = threading.Thread(target=self._serve, args=(raw,))
             self._threads.append(thread)
             thread.start()

@@ -1,9 +1,14 @@
 """The fleet as a process, against servers that behave and servers that do not."""
 
+import errno
+import hashlib
 import os
 import re
+import shutil
 import signal
+import ssl
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +16,10 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from harness.errors import CannotError, PartyLostError
-from harness.parties import Fleet, Party
+from harness.parties import Daemon, Fleet, Party
 from harness.records import Stack
 from tests.harness.scripted import Handler, Peer, ScriptedServer
 from webservers import Authority, Credentials
@@ -24,6 +30,11 @@ BODY = bytes(range(256)) * 40
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
 PATIENCE_S = 30.0
 SHORT_S = 0.3
+
+
+def leaf_sha256(credentials: Credentials) -> str:
+    leaf, end, _ = credentials.chain.read_text().partition("-----END CERTIFICATE-----\n")
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf + end)).hexdigest()
 
 
 def well(peer: Peer) -> None:
@@ -40,22 +51,37 @@ def credentials(authority: Authority, tmp_path: Path) -> Credentials:
     return authority.issue(tmp_path / "certificates")
 
 
+@pytest.fixture(params=list(Stack))
+def stack(request: pytest.FixtureRequest) -> Stack:
+    return request.param
+
+
 @asynccontextmanager
-async def fleet_in(directory: Path) -> AsyncIterator[Fleet]:
-    fleet = Fleet(Stack.OPENSSL, directory / "fleet.log", ())
+async def fleet_in(directory: Path, stack: Stack = Stack.OPENSSL) -> AsyncIterator[Fleet]:
+    """A fleet of that stack, and the daemon that it needs."""
+    short = Path(tempfile.mkdtemp(prefix="ssa-test-"))
+    daemon = Daemon(short, 2, ()) if stack is Stack.SSA else None
+    fleet = Fleet(stack, directory / "fleet.log", (), daemon.socket if daemon is not None else None)
     try:
+        if daemon is not None:
+            await daemon.start()
         await fleet.start()
         yield fleet
     finally:
         await fleet.stop()
+        if daemon is not None:
+            await daemon.stop()
+        shutil.rmtree(short)
 
 
-def download(credentials: Credentials, directory: Path, handler: Handler, n: int, seconds: float) -> list[Any]:
+def download(
+    credentials: Credentials, directory: Path, handler: Handler, n: int, seconds: float, stack: Stack
+) -> list[Any]:
     """One whole trial; the reports."""
 
     async def main() -> list[Any]:
         with ScriptedServer(credentials, handler) as server:
-            async with fleet_in(directory) as fleet:
+            async with fleet_in(directory, stack) as fleet:
                 ready = await fleet.prepare(server.target(len(BODY)), n, PATIENCE_S)
                 assert ready["in_time"]
                 done = await fleet.release(seconds)
@@ -67,14 +93,18 @@ def download(credentials: Credentials, directory: Path, handler: Handler, n: int
     return trio.run(main)
 
 
-def test_everybody_downloads(credentials: Credentials, tmp_path: Path) -> None:
-    reports = download(credentials, tmp_path, well, 5, PATIENCE_S)
+def test_everybody_downloads(credentials: Credentials, tmp_path: Path, stack: Stack) -> None:
+    reports = download(credentials, tmp_path, well, 5, PATIENCE_S, stack)
     assert [report["process"] for report in reports] == [0, 1, 2, 3, 4]
     for report in reports:
         assert report["ok"], report["error"]
         assert report["body_bytes"] == len(BODY)
         assert (report["tls_version"], report["tls_alpn"], report["tls_resumed"]) == ("TLSv1.3", "", False)
-        phases = [report[f"{phase}_offset_ns"] for phase in ("released", "tcp", "tls", "first_byte", "last_byte")]
+        assert report["peer_certificate_sha256"] == leaf_sha256(credentials)
+        seen = ("released", "tcp", "tls", "first_byte", "last_byte")
+        phases = [report.get(f"{phase}_offset_ns") for phase in seen]
+        assert (phases[1] is None) == (stack is Stack.SSA)
+        del phases[1]
         assert phases == sorted(phases)
     assert len({report["pid"] for report in reports}) == 5
     assert len({report["body_sha256"] for report in reports}) == 1
@@ -89,10 +119,15 @@ def test_everybody_downloads(credentials: Credentials, tmp_path: Path) -> None:
         (lambda _: None, "The connection broke|TLS failed"),
     ],
 )
-def test_a_server_that_lies(handler: Handler, error: str, credentials: Credentials, tmp_path: Path) -> None:
-    (report,) = download(credentials, tmp_path, handler, 1, PATIENCE_S)
+def test_a_server_that_lies(
+    handler: Handler, error: str, credentials: Credentials, tmp_path: Path, stack: Stack
+) -> None:
+    (report,) = download(credentials, tmp_path, handler, 1, PATIENCE_S, stack)
     assert not report["ok"]
-    assert re.search(error, report["error"])
+    if stack is Stack.OPENSSL:
+        assert re.search(error, report["error"])
+    else:
+        assert report["error"]
 
 
 @pytest.mark.parametrize(
@@ -103,28 +138,34 @@ def test_a_server_that_lies(handler: Handler, error: str, credentials: Credentia
         ("untrusted", "TLS failed: certificate verify failed: "),
     ],
 )
-def test_a_certificate_that_is_refused(fault: str, error: str, authority: Authority, tmp_path: Path) -> None:
+def test_a_certificate_that_is_refused(
+    fault: str, error: str, authority: Authority, tmp_path: Path, stack: Stack
+) -> None:
     if fault == "untrusted":
         credentials = Authority.create().issue(tmp_path / "other")
         credentials.ca.write_bytes(authority.pem)
     else:
         credentials = authority.issue(tmp_path / "bad", fault=fault)
-    (report,) = download(credentials, tmp_path, well, 1, PATIENCE_S)
-    assert report["error"].startswith(error)
+    (report,) = download(credentials, tmp_path, well, 1, PATIENCE_S, stack)
+    if stack is Stack.OPENSSL:
+        assert report["error"].startswith(error)
+    else:
+        assert report["errno"] == errno.EPROTO
+        assert report["error"]
 
 
-def test_a_server_that_refuses(credentials: Credentials, tmp_path: Path) -> None:
+def test_a_server_that_refuses(credentials: Credentials, tmp_path: Path, stack: Stack) -> None:
     async def main() -> Any:
         with ScriptedServer(credentials, well) as server:
             target = server.target(len(BODY))
-        async with fleet_in(tmp_path) as fleet:
+        async with fleet_in(tmp_path, stack) as fleet:
             await fleet.prepare(target, 2, PATIENCE_S)
             await fleet.release(PATIENCE_S)
             return await fleet.collect(PATIENCE_S)
 
     for report in trio.run(main):
-        assert report["error"] == "Connection refused."
-        assert report["errno"] == 111
+        assert "refused" in report["error"]
+        assert report["errno"] == errno.ECONNREFUSED
 
 
 def stall_in_handshake(peer: Peer) -> None:
@@ -149,8 +190,12 @@ def stall_in_body(peer: Peer) -> None:
         (stall_in_body, "in the middle of the body"),
     ],
 )
-def test_a_server_that_stalls(handler: Handler, doing: str, credentials: Credentials, tmp_path: Path) -> None:
-    reports = download(credentials, tmp_path, handler, 2, SHORT_S)
+def test_a_server_that_stalls(
+    handler: Handler, doing: str, credentials: Credentials, tmp_path: Path, stack: Stack
+) -> None:
+    reports = download(credentials, tmp_path, handler, 2, SHORT_S, stack)
+    if stack is Stack.SSA:
+        doing = doing.replace("in the TLS handshake", "while connecting")
     for report in reports:
         assert report["late"]
         assert report["error"] == f"Not finished in time: it was still {doing}."
@@ -165,14 +210,14 @@ def test_one_late_process_does_not_disturb_the_others(credentials: Credentials, 
         else:
             well(peer)
 
-    reports = download(credentials, tmp_path, handler, 4, 5 * SHORT_S)
+    reports = download(credentials, tmp_path, handler, 4, 5 * SHORT_S, Stack.OPENSSL)
     assert sorted(report["ok"] for report in reports) == [False, True, True, True]
 
 
-def test_a_client_that_dies_is_reported(credentials: Credentials, tmp_path: Path) -> None:
+def test_a_client_that_dies_is_reported(credentials: Credentials, tmp_path: Path, stack: Stack) -> None:
     async def main() -> Any:
         with ScriptedServer(credentials, well) as server:
-            async with fleet_in(tmp_path) as fleet:
+            async with fleet_in(tmp_path, stack) as fleet:
                 ready = await fleet.prepare(server.target(len(BODY)), 3, PATIENCE_S)
                 os.kill(ready["pids"][1], signal.SIGKILL)
                 assert (await fleet.release(PATIENCE_S))["in_time"]
@@ -194,17 +239,17 @@ def test_who_is_never_ready_is_late(credentials: Credentials, tmp_path: Path) ->
     assert all(report["late"] and not report["ok"] for report in trio.run(main))
 
 
-def test_an_unreadable_ca_is_reported_by_each(credentials: Credentials, tmp_path: Path) -> None:
+def test_an_unreadable_ca_is_reported_by_each(credentials: Credentials, tmp_path: Path, stack: Stack) -> None:
     credentials.ca.write_text("nothing")
-    (report, _) = download(credentials, tmp_path, well, 2, PATIENCE_S)
+    (report, _) = download(credentials, tmp_path, well, 2, PATIENCE_S, stack)
     assert report["error"].startswith("The client could not be made ready:")
 
 
 @pytest.mark.parametrize("how", ["stdin closes", "killed"])
-def test_no_client_outlives_its_fleet(how: str, credentials: Credentials, tmp_path: Path) -> None:
+def test_no_client_outlives_its_fleet(how: str, credentials: Credentials, tmp_path: Path, stack: Stack) -> None:
     async def main() -> None:
         with ScriptedServer(credentials, stall_in_body) as server:
-            async with fleet_in(tmp_path) as fleet, trio.open_nursery() as nursery:
+            async with fleet_in(tmp_path, stack) as fleet, trio.open_nursery() as nursery:
                 ready = await fleet.prepare(server.target(len(BODY)), 3, PATIENCE_S)
                 ends = [os.pidfd_open(pid) for pid in ready["pids"]]
 
@@ -215,7 +260,7 @@ def test_no_client_outlives_its_fleet(how: str, credentials: Credentials, tmp_pa
                 if how == "killed":
                     nursery.start_soon(release)
                     await trio.testing.wait_all_tasks_blocked()
-                    os.kill(fleet.pid, signal.SIGKILL)
+                    os.kill(fleet.hello["pid"], signal.SIGKILL)
                 else:
                     await fleet.stop()
                 for end in ends:
@@ -224,6 +269,36 @@ def test_no_client_outlives_its_fleet(how: str, credentials: Credentials, tmp_pa
                     os.close(end)
 
     trio.run(main)
+
+
+def test_a_daemon_that_dies_ends_the_trial_not_the_harness(credentials: Credentials, tmp_path: Path) -> None:
+    """The clients see an error or the fleet is lost; nobody hangs, and nobody reports success."""
+
+    async def main() -> None:
+        with ScriptedServer(credentials, stall_in_body) as server:
+            daemon = Daemon(short, 2, ())
+            fleet = Fleet(Stack.SSA, tmp_path / "fleet.log", (), daemon.socket)
+            try:
+                await daemon.start()
+                await fleet.start()
+                await fleet.prepare(server.target(len(BODY)), 3, PATIENCE_S)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(expect_no_success, fleet)
+                    await trio.to_thread.run_sync(server.connected.wait)
+                    for pid in daemon.pids:
+                        os.kill(pid, signal.SIGKILL)
+                assert "SSA daemon" in await daemon.watch()
+            finally:
+                await fleet.stop()
+                await daemon.stop()
+
+    async def expect_no_success(fleet: Fleet) -> None:
+        assert (await fleet.release(PATIENCE_S))["in_time"]
+        assert not any(report["ok"] for report in await fleet.collect(PATIENCE_S))
+
+    short = Path(tempfile.mkdtemp(prefix="ssa-test-"))
+    trio.run(main)
+    shutil.rmtree(short)
 
 
 class Says(Party):

@@ -1,0 +1,122 @@
+"""Does a campaign's directory hold?  Every finding is one sentence; none means that it does."""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from harness.campaign import Campaign, read_campaign, read_records
+from harness.columns import flatten
+from harness.errors import UsageError
+from harness.jsonl import is_torn
+from harness.ledger import Ledger
+from harness.records import Outcome, Record, Sample, Trial
+from harness.runner import order_of
+
+Key = tuple[str, int]
+
+
+def check(path: Path) -> list[str]:
+    """Every finding.  UsageError when it is no campaign's directory at all."""
+    campaign = read_campaign(path)
+    try:
+        trials = list(read_records(path / "trials.jsonl", Trial))
+        samples = list(read_records(path / "samples.jsonl", Sample))
+    except UsageError as error:
+        return [str(error)]
+    return [
+        *_header(campaign),
+        *_torn(path),
+        *_follows_plan(campaign, trials),
+        *_trials(campaign, trials),
+        *_samples(trials, samples),
+        *_parquet(path / "trials.parquet", trials),
+        *_parquet(path / "samples.parquet", samples),
+    ]
+
+
+def _header(campaign: Campaign) -> Iterator[str]:
+    plan, manifest = campaign.plan, campaign.manifest
+    if manifest.plan_sha256 != plan.sha256:
+        yield "plan.json: the plan is not the one that the campaign began with (its hash differs)."
+    for name in ("preset", "profile", "size_bytes", "levels", "blocks", "stacks", "seed", "judgement"):
+        if getattr(plan, name) != getattr(manifest, name):
+            yield f"plan.json: plan and manifest disagree about {name}."
+
+
+def _torn(path: Path) -> Iterator[str]:
+    for name in ("trials.jsonl", "samples.jsonl"):
+        if is_torn((path / name).read_bytes()):
+            yield f"{name}: the last line is torn; it was never acknowledged, and resume cuts it off."
+
+
+def _follows_plan(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
+    ledger = Ledger(order_of(campaign.plan), campaign.plan.max_attempts)
+    for trial in trials:
+        try:
+            ledger.record(trial.trial_id, trial.attempt, ok=trial.outcome is Outcome.OK)
+        except ValueError as error:
+            yield f"trials.jsonl: {error}."
+            return
+    if ledger.next() is not None:
+        total = campaign.plan.trials
+        yield (
+            f"The campaign is not complete: {total - len(ledger.remaining)} of {total} trials;"
+            f" go on with: python -m harness resume {campaign.path}"
+        )
+    for pair in ledger.given_up:
+        yield f"Pair {pair.pair} (block {pair.block}, n = {pair.n}) failed in every attempt."
+
+
+def _trials(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
+    planned = {trial.trial_id: trial for pair in order_of(campaign.plan) for trial in pair.trials}
+    for place, trial in enumerate(trials):
+        if trial.sequence != place:
+            yield f"trials.jsonl: {trial.trial_id} has sequence {trial.sequence}, but stands in place {place}."
+        if trial.campaign != campaign.manifest.campaign:
+            yield f"trials.jsonl: {trial.trial_id} belongs to another campaign, {trial.campaign}."
+        expected = planned.get(trial.trial_id)
+        for name in ("block", "pair", "position", "arm", "stack", "n"):
+            if expected is not None and getattr(trial, name) != getattr(expected, name):
+                yield f"trials.jsonl: {trial.trial_id} is not as planned: {name} is {getattr(trial, name)}."
+
+
+def _samples(trials: Sequence[Trial], samples: Sequence[Sample]) -> Iterator[str]:
+    by_trial: dict[Key, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_trial[sample.trial_id, sample.attempt].append(sample)
+    for trial in trials:
+        key = (trial.trial_id, trial.attempt)
+        yield from _samples_of(trial, by_trial.pop(key, []))
+    for trial_id, attempt in by_trial:
+        yield f"samples.jsonl: {trial_id}, attempt {attempt}, has samples, but was never recorded."
+    hashes = Counter(sample.body_sha256 for sample in samples if sample.outcome is Outcome.OK)
+    if len(hashes) > 1:
+        yield f"samples.jsonl: successful downloads have {len(hashes)} different SHA-256."
+
+
+def _samples_of(trial: Trial, samples: Sequence[Sample]) -> Iterator[str]:
+    name = f"samples.jsonl: {trial.trial_id}, attempt {trial.attempt},"
+    if sorted(sample.process for sample in samples) != list(range(trial.n)):
+        yield f"{name} has {len(samples)} samples that are not the processes 0 to {trial.n - 1}."
+    elif trial.outcome is Outcome.OK:
+        if any(sample.outcome is not Outcome.OK for sample in samples):
+            yield f"{name} is ok, but has samples that are not."
+        elif trial.elapsed_ns != max(sample.last_byte_offset_ns or 0 for sample in samples):
+            yield f"{name} does not end with its slowest sample's last byte."
+
+
+def _parquet(path: Path, records: Sequence[Record]) -> Iterator[str]:
+    if not path.is_file():
+        yield f"{path.name}: is missing; python -m harness resume {path.parent} writes it."
+        return
+    pq = importlib.import_module("pyarrow.parquet")
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except Exception as error:
+        yield f"{path.name}: cannot be read ({error})."
+        return
+    if rows != [flatten(record) for record in records]:
+        yield f"{path.name}: does not hold the same rows as {path.stem}.jsonl; resume writes it anew."

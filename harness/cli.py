@@ -1,0 +1,240 @@
+"""``python -m harness``: plan, run, resume, check.
+
+Exit codes: 0 all went well; 1 the work itself failed; 2 bad usage, plan or directory; 3 this machine cannot
+do it; 130 SIGINT, 143 SIGTERM.  Nobody sees a traceback for anything that can be said in a sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from harness import check as checking
+from harness import runner
+from harness.errors import HarnessError, UsageError
+from harness.forecast import campaign_s, in_words
+from harness.plan import PRESETS, Plan, load_file, load_preset, parse_changes
+from harness.progress import Reporter, reporter
+from harness.signals import InterruptedBySignalError, raised_as_exceptions
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Measure two TLS stacks against each other: plan a campaign, run it, go on with it, check it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+_PLAN = "What to run"
+_WHERE = "Where"
+
+Preset = Annotated[
+    str | None,
+    typer.Option(help=f"A plan of this package: {', '.join(PRESETS)} (default: standard).", rich_help_panel=_PLAN),
+]
+PlanFile = Annotated[
+    Path | None, typer.Option("--plan", metavar="FILE", help="A plan of your own (TOML).", rich_help_panel=_PLAN)
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override one field; may be repeated.", rich_help_panel=_PLAN),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of the trials' order.", rich_help_panel=_PLAN)]
+Blocks = Annotated[int | None, typer.Option(help="Number of blocks.", rich_help_panel=_PLAN)]
+Link = Annotated[
+    str | None,
+    typer.Option(help="auto, loopback, lan or remote. auto: lan where namespaces can be made.", rich_help_panel=_PLAN),
+]
+Server = Annotated[str | None, typer.Option(help="auto, granian or nginx. auto: granian.", rich_help_panel=_PLAN)]
+Boundary = Annotated[
+    str | None, typer.Option(help="auto or seccomp: how the SSA's clients reach it.", rich_help_panel=_PLAN)
+]
+Url = Annotated[
+    str | None,
+    typer.Option(metavar="https://HOST[:PORT]/FILE", help="Measure a remote server.", rich_help_panel=_PLAN),
+]
+Ca = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="PEM of its authority (default: the system's).", rich_help_panel=_PLAN),
+]
+Out = Annotated[
+    Path, typer.Option(metavar="DIR", help="The campaign's directory is made in here.", rich_help_panel=_WHERE)
+]
+Analyse = Annotated[
+    bool,
+    typer.Option("--analysis/--no-analysis", help="Judge and draw at the end.", rich_help_panel=_WHERE),
+]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The campaign's directory.")]
+
+
+@app.command()
+def plan(
+    *,
+    preset: Preset = None,
+    file: PlanFile = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    blocks: Blocks = None,
+    link: Link = None,
+    server: Server = None,
+    boundary: Boundary = None,
+    url: Url = None,
+    ca: Ca = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the trials, their order and the expected duration. Nothing is run."""
+    options = {"seed": seed, "blocks": blocks, "link": link, "server": server, "boundary": boundary}
+    chosen = _load(preset, file, settings, {**options, "url": url, "ca": ca})
+    if as_json:
+        _print_json(chosen)
+    else:
+        _print_order(chosen)
+
+
+@app.command()
+def run(
+    *,
+    preset: Preset = None,
+    file: PlanFile = None,
+    settings: Settings = None,
+    seed: Seed = None,
+    blocks: Blocks = None,
+    link: Link = None,
+    server: Server = None,
+    boundary: Boundary = None,
+    url: Url = None,
+    ca: Ca = None,
+    out: Out = Path("results"),
+    analysis: Analyse = True,
+) -> None:
+    """Run a campaign in a new directory; with --url against a remote server.
+
+    Ctrl-C at any moment loses at most the trial in flight; "resume" goes on.
+    """
+    options = {"seed": seed, "blocks": blocks, "link": link, "server": server, "boundary": boundary}
+    chosen = _load(preset, file, settings, {**options, "url": url, "ca": ca})
+    said = reporter()
+    said.say(f"Plan: {chosen.preset}, {chosen.trials} trials, about {in_words(campaign_s(chosen))}.")
+    _finish(said, lambda: runner.run(chosen, out, said), analysis=analysis)
+
+
+@app.command()
+def resume(directory: Directory, analysis: Analyse = True) -> None:
+    """Go on with a campaign that was interrupted: never repeats, never skips."""
+    said = reporter()
+    _finish(said, lambda: runner.resume(directory, said), analysis=analysis)
+
+
+@app.command()
+def check(directory: Directory) -> None:
+    """Say whether a campaign's directory holds: schema, completeness, order, hashes, Parquet."""
+    findings = _guarded(lambda: checking.check(directory))
+    for finding in findings:
+        _out().print(finding, markup=False, highlight=False, soft_wrap=True)
+    if findings:
+        raise typer.Exit(UsageError.exit_code)
+    _out().print(f"{directory} holds.", markup=False, highlight=False, soft_wrap=True)
+
+
+def _load(preset: str | None, file: Path | None, settings: list[str] | None, options: dict[str, Any]) -> Plan:
+    """The plan that the options describe."""
+
+    def load() -> Plan:
+        if preset is not None and file is not None:
+            raise UsageError("Say either --preset or --plan, not both.")
+        changes = {key: value for key, value in options.items() if value is not None}
+        if "ca" in changes:
+            changes["ca"] = str(Path(changes["ca"]).resolve())
+        if "url" in changes:
+            changes.setdefault("link", "remote")
+        changes.update(parse_changes(settings or []))
+        return load_file(file, changes) if file is not None else load_preset(preset or "standard", changes)
+
+    return _guarded(load)
+
+
+def _finish(said: Reporter, work: Callable[[], runner.Ending], *, analysis: bool) -> None:
+    """Run ``work``, say how it ended and, when that was well, let the analysis judge."""
+
+    def whole() -> runner.Ending:
+        with raised_as_exceptions():
+            ending = work()
+            said.say(f"Recorded {ending.trials} trials in {ending.path}, {ending.not_ok} of them not ok.")
+            if analysis:
+                _analyse(ending.path)
+            return ending
+
+    ending = _guarded(whole, said)
+    if ending.given_up:
+        _fail(f"{ending.given_up} pairs failed in every attempt; the records say why.", HarnessError.exit_code)
+
+
+def _analyse(path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "analysis", "all", str(path)], check=False)
+    if done.returncode != 0:
+        raise HarnessError(
+            f"The analysis failed (exit code {done.returncode}); the records are complete."
+            f" Try again with: python -m analysis all {path}"
+        )
+
+
+def _guarded(work: Callable[[], T], said: Reporter | None = None) -> T:
+    """Turn every expected end into one sentence and its exit code."""
+    try:
+        return work()
+    except HarnessError as error:
+        _fail(f"{error}{_hint(said)}", error.exit_code)
+    except InterruptedBySignalError as error:
+        _fail(f"Interrupted by {error}.{_hint(said)}", error.exit_code)
+
+
+def _hint(said: Reporter | None) -> str:
+    if said is None or said.campaign is None:
+        return ""
+    return f"\nWhat was recorded is kept. Go on with: python -m harness resume {said.campaign}"
+
+
+def _fail(text: str, exit_code: int) -> NoReturn:
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(exit_code)
+
+
+def _out() -> Console:
+    return Console()
+
+
+def _print_json(chosen: Plan) -> None:
+    pairs = runner.order_of(chosen)
+    content = {
+        "plan": chosen.model_dump(mode="json"),
+        "plan_sha256": chosen.sha256,
+        "expected_s": round(campaign_s(chosen), 1),
+        "trials": [asdict(trial) for pair in pairs for trial in pair.trials],
+    }
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+
+
+def _print_order(chosen: Plan) -> None:
+    table = Table("block", "pair", "n", "first", "second", box=None)
+    for pair in runner.order_of(chosen):
+        table.add_row(str(pair.block), str(pair.pair), str(pair.n), *(trial.name for trial in pair.trials))
+    _out().print(table)
+    levels = f"n = {', '.join(map(str, chosen.levels))}"
+    _out().print(
+        f"Plan {chosen.preset}: {chosen.trials} trials ({levels}; {chosen.blocks} blocks;"
+        f" {' and '.join(chosen.stacks)}), seed {chosen.seed}, about {in_words(campaign_s(chosen))}."
+        f"\nSHA-256 of the plan: {chosen.sha256}",
+        highlight=False,
+        soft_wrap=True,
+    )
