@@ -67,18 +67,21 @@ _SERVER = ("kind", "version", "workers", "tls_min", "tls_max", "offers")
 
 
 def compare(old: Environment, new: Environment) -> list[str]:
-    """One sentence for each thing that has changed; empty when a campaign begun in ``old`` may go on in ``new``."""
+    """One sentence (without full stop) for each thing that has changed between two captures.
+
+    Empty when a campaign that began in ``old`` may go on in ``new``.
+    """
     if old.get("schema_version") != new.get("schema_version"):
         return [_sentence("schema_version", old.get("schema_version"), new.get("schema_version"))]
     before, after = old.get("fingerprint"), new.get("fingerprint")
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return ["environment.json has no fingerprint, so nobody can tell what has changed."]
+        return ["environment.json has no fingerprint, so nobody can tell what has changed"]
     names = [*before, *(name for name in after if name not in before)]
     return [_sentence(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
 
 def _sentence(name: str, before: object, after: object) -> str:
-    return f"{name} was {_shown(before)} and is {_shown(after)} now."
+    return f"{name} was {_shown(before)} and is {_shown(after)} now"
 
 
 def _shown(value: object) -> str:
