@@ -81,6 +81,7 @@ def main() -> None:
         signal.signal(stopping, signal.SIG_IGN)
     raise_descriptor_limit()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 50)  # a connection leaves little garbage, and looking for it costs
     trio.run(serve, dispatch, index, runtime)
 
 
