@@ -2,6 +2,9 @@
 
 It exists from socket() on, so that the kernel itself answers for whatever concerns the wire: options, bind, names.
 After a failed connect it is made anew, with the same options and the same binding.
+
+Nagle's algorithm is off unless the application asks for it: the end of the handshake and the first request are two
+small segments in a row, and the second would wait for the first one's acknowledgement.
 """
 
 from __future__ import annotations
@@ -73,6 +76,7 @@ class Outer:
     def _create(self) -> socket.socket:
         try:
             created = socket.socket(self.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+            created.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
             raise NetworkError.from_os("socket", error) from None
         return created
