@@ -1,10 +1,12 @@
 """The guard ends everything below it, whatever the reason, and nothing of it is left."""
 
+import contextlib
 import os
 import select
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,18 +20,42 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.fork() == 0:  # a grandchild in a session of its own, whose parent is gone
     os.setsid()
     if os.fork() == 0:
-        print(os.getpid(), flush=True)
+        os.write(1, b"%d\\n" % os.getpid())
         signal.pause()
     os._exit(0)
 os.wait()
-print(os.getpid(), flush=True)
+os.write(1, b"%d\\n" % os.getpid())
 signal.pause()
 """
 
+_ORPHANING = """
+import os, signal
+if os.fork() == 0:
+    os.write(1, b"%d\\n" % os.getpid())
+    signal.pause()
+"""
 
-def start(grace_s: float, *argv: str) -> "subprocess.Popen[str]":
-    whole = [sys.executable, "-I", "-S", guard.__file__, str(grace_s), "--", *argv]
-    return subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+_WAITING = """
+import os, signal
+os.write(1, b"%d\\n" % os.getpid())
+signal.pause()
+"""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    with contextlib.ExitStack() as stack:
+
+        def begin(grace_s: float, *argv: str) -> "subprocess.Popen[str]":
+            whole = [sys.executable, "-I", "-S", guard.__file__, str(grace_s), "--", *argv]
+            pipe = subprocess.PIPE
+            process = stack.enter_context(subprocess.Popen(whole, stdin=pipe, stdout=pipe, stderr=pipe, text=True))
+            stack.callback(process.kill)
+            return process
+
+        yield begin
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
@@ -48,20 +74,20 @@ def assert_gone(descriptors: list[int]) -> None:
         os.close(descriptor)
 
 
-def test_the_status_of_the_program_is_its_own() -> None:
+def test_the_status_of_the_program_is_its_own(start: Start) -> None:
     process = start(1, sys.executable, "-c", "raise SystemExit(7)")
     assert process.wait(30) == 7
     assert finish(process) == (7, "")
 
 
-def test_a_signal_is_a_status_above_128() -> None:
+def test_a_signal_is_a_status_above_128(start: Start) -> None:
     kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     process = start(1, sys.executable, "-c", kill)
     assert process.wait(30) == 128 + signal.SIGKILL
     finish(process)
 
 
-def test_a_missing_program_is_one_sentence() -> None:
+def test_a_missing_program_is_one_sentence(start: Start) -> None:
     assert finish(start(1, "/no/such/program")) == (
         127,
         "cannot start /no/such/program: No such file or directory\n",
@@ -69,7 +95,7 @@ def test_a_missing_program_is_one_sentence() -> None:
 
 
 @pytest.mark.parametrize("how", ["pipe", "term", "int"])
-def test_stubborn_descendants_are_killed_after_the_grace(how: str) -> None:
+def test_stubborn_descendants_are_killed_after_the_grace(start: Start, how: str) -> None:
     process = start(0.05, sys.executable, "-c", _STUBBORN)
     descriptors = descriptors_of(process, 2)
     if how != "pipe":
@@ -79,25 +105,24 @@ def test_stubborn_descendants_are_killed_after_the_grace(how: str) -> None:
     assert_gone(descriptors)
 
 
-def test_what_outlives_the_program_is_ended_with_it() -> None:
-    orphan = "import os, signal\nif os.fork() == 0:\n    print(os.getpid(), flush=True)\n    signal.pause()"
-    process = start(1, sys.executable, "-c", orphan)
+def test_what_outlives_the_program_is_ended_with_it(start: Start) -> None:
+    process = start(1, sys.executable, "-c", _ORPHANING)
     descriptors = descriptors_of(process, 1)
     assert process.wait(30) == 0
     assert_gone(descriptors)
     finish(process)
 
 
-def test_a_killed_guard_takes_its_program_along() -> None:
-    process = start(1, sys.executable, "-c", "import os, signal; print(os.getpid(), flush=True); signal.pause()")
+def test_a_killed_guard_takes_its_program_along(start: Start) -> None:
+    process = start(1, sys.executable, "-c", _WAITING)
     descriptors = descriptors_of(process, 1)
     process.kill()
     assert_gone(descriptors)
     finish(process)
 
 
-def test_descendants_are_found_nearest_first() -> None:
-    process = start(1, sys.executable, "-c", "import os, signal; print(os.getpid(), flush=True); signal.pause()")
+def test_descendants_are_found_nearest_first(start: Start) -> None:
+    process = start(1, sys.executable, "-c", _WAITING)
     assert process.stdout is not None
     program = int(process.stdout.readline())
     assert guard.descendants(process.pid) == [program]
