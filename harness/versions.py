@@ -58,7 +58,10 @@ def _pyopenssl() -> str:
 
 
 def git(root: Path) -> dict[str, object]:
-    """Revision, and whether the tree differs from it; both None when ``root`` is not the top of a checkout."""
+    """Revision, and whether the tree differs from it.
+
+    Both None when ``root`` is not the top of a checkout.
+    """
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top) != root:
         return {"revision": None, "dirty": None}

@@ -27,13 +27,9 @@ class GranianServer(ProcessServer):
         try:
             found = importlib.metadata.version("granian")
         except importlib.metadata.PackageNotFoundError:
-            reason = (
-                "granian is not installed; `pip install granian` (the bench extra has it) makes it available."
-            )
+            reason = "granian is not installed; `pip install granian` (the bench extra has it) makes it available."
             return Availability(cls.kind, usable=False, reason=reason)
-        return Availability(
-            cls.kind, usable=True, version=f"granian {found}, rustls", executable=sys.executable
-        )
+        return Availability(cls.kind, usable=True, version=f"granian {found}, rustls", executable=sys.executable)
 
     def _command(self, port: int) -> list[str]:
         if self.config.tls_max != "TLSv1.3":

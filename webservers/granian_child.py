@@ -46,9 +46,7 @@ class Application:
     """RSGI: the files of one directory (not below it) as they were at the start, by their names."""
 
     def __init__(self, document_root: str) -> None:
-        self._answers = {
-            f"/{path.name}": Answer.of(path) for path in Path(document_root).iterdir() if path.is_file()
-        }
+        self._answers = {f"/{path.name}": Answer.of(path) for path in Path(document_root).iterdir() if path.is_file()}
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
         """Answer one request."""

@@ -54,9 +54,7 @@ class NginxServer(ProcessServer):
     def availability(cls) -> Availability:
         executable = shutil.which("nginx") or shutil.which("nginx", path=_SEARCH)
         if executable is None:
-            reason = (
-                "nginx is not installed; the system's package `nginx` (apt install nginx) makes it available."
-            )
+            reason = "nginx is not installed; the system's package `nginx` (apt install nginx) makes it available."
             return Availability(cls.kind, usable=False, reason=reason)
         try:
             number, text = _version(executable)
@@ -97,9 +95,7 @@ def quoted(path: Path) -> str:
     """A path as one token of nginx.conf.  WebServerError where nginx would read something else into it."""
     text = str(path.resolve())
     if "$" in text or not text.isprintable():
-        raise WebServerError(
-            f"nginx cannot be told the path {text!r}: it must have no '$' and no control character."
-        )
+        raise WebServerError(f"nginx cannot be told the path {text!r}: it must have no '$' and no control character.")
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -118,8 +114,6 @@ def read_version(text: str) -> tuple[tuple[int, ...], str]:
     number = re.search(r"nginx version: \S+?/(\d+(?:\.\d+)+)", text, re.ASCII)
     library = re.search(r"running with (\w+ [\w.]+)", text) or re.search(r"built with (\w+ [\w.]+)", text)
     if number is None or "http_ssl_module" not in text:
-        raise WebServerError(
-            "nginx is not one that can serve HTTPS (`nginx -V` does not name http_ssl_module)."
-        )
+        raise WebServerError("nginx is not one that can serve HTTPS (`nginx -V` does not name http_ssl_module).")
     name = f"nginx {number[1]}" + (f", {library[1]}" if library else "")
     return tuple(int(part) for part in number[1].split(".")), name

@@ -150,9 +150,7 @@ class ProcessServer(WebServer):
             return int(str(answer["port"]))
         where = f"{self.address} port {self.config.port}"
         if answer["errno"] == errno.EADDRINUSE:
-            raise PortInUseError(
-                f"{where} is in use by another program; choose another port, or 0 for a free one."
-            )
+            raise PortInUseError(f"{where} is in use by another program; choose another port, or 0 for a free one.")
         raise ServerStartError(f"{self.kind} cannot listen on {where}: {answer['error']}.")
 
     async def _spawn(self, argv: list[str]) -> None:
@@ -206,9 +204,7 @@ class ProcessServer(WebServer):
     def _start_error(self, port: int) -> WebServerError:
         tail = self._tail()
         if "address already in use" in tail.lower():
-            return PortInUseError(
-                f"{self.address} port {port} is in use by another program; choose another port."
-            )
+            return PortInUseError(f"{self.address} port {port} is in use by another program; choose another port.")
         return ServerStartError(f"{self.kind} ended before it answered, {self._ending()}.{tail}")
 
     def _ending(self) -> str:
@@ -216,11 +212,7 @@ class ProcessServer(WebServer):
         return f"with exit status {status}"
 
     def _tail(self) -> str:
-        lines = (
-            self.log.read_text(errors="replace").strip().splitlines()[-_TAIL_LINES:]
-            if self.log.exists()
-            else []
-        )
+        lines = self.log.read_text(errors="replace").strip().splitlines()[-_TAIL_LINES:] if self.log.exists() else []
         return "\n  ".join([" It said:", *lines]) if lines else " It said nothing."
 
     async def watch(self) -> None:

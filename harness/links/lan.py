@@ -43,9 +43,7 @@ class Lan(Link):
     def __init__(self, *, why: str, rate_mbit_s: float = 1000.0) -> None:
         super().__init__(why=why)
         if not 1 <= rate_mbit_s <= _LARGEST_MBIT_S:
-            raise LinkUsageError(
-                f"A lan of {rate_mbit_s:g} Mbit/s cannot be made; 1 to {_LARGEST_MBIT_S} can."
-            )
+            raise LinkUsageError(f"A lan of {rate_mbit_s:g} Mbit/s cannot be made; 1 to {_LARGEST_MBIT_S} can.")
         self._wanted = wire.Bucket(rate_mbit_s, BURST_BYTES, LIMIT_BYTES)
         self._opened: _Opened | None = None
 

@@ -44,9 +44,7 @@ def _kernel(what: str, needs: str) -> Iterator[Any]:
         from pyroute2.iproute import linux
         from pyroute2.netlink.exceptions import NetlinkError
     except ImportError as error:
-        raise LinkUnavailableError(
-            f"{what} needs pyroute2; `pip install pyroute2` makes it available."
-        ) from error
+        raise LinkUnavailableError(f"{what} needs pyroute2; `pip install pyroute2` makes it available.") from error
     route: Any = linux.IPRoute
     try:
         with route() as ip:
@@ -54,9 +52,7 @@ def _kernel(what: str, needs: str) -> Iterator[Any]:
     except (NetlinkError, OSError) as error:
         code = error.code if isinstance(error, NetlinkError) else error.errno
         reason = errno.errorcode.get(code or 0, str(code))
-        raise LinkUnavailableError(
-            f"{what} cannot be made here ({reason}); {needs} makes it possible."
-        ) from error
+        raise LinkUnavailableError(f"{what} cannot be made here ({reason}); {needs} makes it possible.") from error
 
 
 def raise_loopback() -> None:
