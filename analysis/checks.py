@@ -60,7 +60,7 @@ def block_slopes(pairs: pd.DataFrame, alpha: float) -> Estimate:
     """One slope a block and arm, then a paired t test."""
     differences = slopes_by_block(pairs)["difference"].dropna()
     count = len(differences)
-    require(count >= 2, f"a paired t test needs two blocks with a slope, and there are {count}")
+    require(count >= 2, f"a paired t test needs two blocks with a slope; blocks here: {count}")
     error = float(differences.std(ddof=1) / np.sqrt(count))
     method = "one slope per block and arm, paired t"
     return _estimate("slopes by block", differences.mean(), error, df=count - 1, alpha=alpha, method=method)

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Union, get_args, get_origin
 
+import numpy as np
 import pandas as pd
 
 from harness.records import Cpu, Record
@@ -61,11 +62,23 @@ def row(record: Record) -> tuple[Any, ...]:
 
 
 def frame(rows: Iterable[tuple[Any, ...]], model: type[Record]) -> pd.DataFrame:
-    """Rows as made by :func:`row`, as typed columns."""
+    """Rows as made by :func:`row`, as typed columns.
+
+    Raises:
+        OverflowError: an integer does not fit 64 bits.
+    """
     names = dtypes(model)
     columns = list(zip(*rows, strict=True)) or [() for _ in names]
     arrays = zip(names.items(), columns, strict=True)
-    return pd.DataFrame({name: pd.Series(list(values), dtype=dtype) for (name, dtype), values in arrays})
+    return pd.DataFrame({name: _column(values, dtype) for (name, dtype), values in arrays})
+
+
+def _column(values: tuple[Any, ...], dtype: str) -> pd.Series:
+    """Integers by way of numpy, which refuses what does not fit instead of rounding it."""
+    if dtype != "Int64":
+        return pd.Series(list(values), dtype=dtype)
+    whole = np.array([0 if value is None else value for value in values], dtype=np.int64)
+    return pd.Series(pd.arrays.IntegerArray(whole, np.array([value is None for value in values], dtype=bool)))
 
 
 def typed(table: pd.DataFrame, model: type[Record]) -> pd.DataFrame:

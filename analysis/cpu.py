@@ -79,7 +79,7 @@ def _by_block(rows: pd.DataFrame) -> pd.Series:
 
 def _stack_cost(rows: pd.DataFrame, alpha: float) -> Estimate:
     blocks = _by_block(rows)
-    require(len(blocks) >= 2, f"an interval needs two blocks with complete pairs, and there are {len(blocks)}")
+    require(len(blocks) >= 2, f"an interval needs two blocks with complete pairs; blocks here: {len(blocks)}")
     error = float(blocks.std(ddof=1) / np.sqrt(len(blocks)))
     method = "mean of the blocks, t"
     return t_estimate(
@@ -94,7 +94,7 @@ def ratio(rows: pd.DataFrame, alpha: float) -> Estimate:
         NotEnoughDataError: fewer than two blocks, or CPU time was not measured in every used trial.
     """
     base, other = (_by_block(rows[rows["arm"] == arm]) for arm in (0, 1))
-    require(len(base) >= 2, f"an interval needs two blocks with complete pairs, and there are {len(base)}")
+    require(len(base) >= 2, f"an interval needs two blocks with complete pairs; blocks here: {len(base)}")
     require((base > 0).all() and (other > 0).all(), "a block has no CPU time at all")
     logs = np.log(other / base)
     df = len(logs) - 1

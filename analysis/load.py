@@ -27,6 +27,7 @@ from analysis.validate import check_samples, check_trials
 from harness.records import SCHEMA_VERSION, Manifest, Record, Sample, Trial
 
 DIGEST_KEY = b"jsonl_sha256"
+INT64_LIMIT = 2**63
 pa: Any = pyarrow  # it has no types
 pq: Any = pyarrow.parquet
 
@@ -189,8 +190,12 @@ def parse_jsonl(content: bytes, model: type[Record], path: Path) -> pd.DataFrame
             f"{path}, line {len(lines) + 1}: the line ends in the middle, as after a crash; "
             "'python -m harness resume' repairs it"
         )
-    rows = (columns.row(_parse_line(line, k, model, path)) for k, line in enumerate(lines, 1))
-    return columns.frame(rows, model)
+    rows = [columns.row(_parse_line(line, k, model, path)) for k, line in enumerate(lines, 1)]
+    try:
+        return columns.frame(rows, model)
+    except OverflowError:
+        line = 1 + next(k for k, row in enumerate(rows) if any(map(_is_too_large, row)))
+        raise DataError(f"{path}, line {line}: a number is too large for 64 bits") from None
 
 
 def _parse_line(line: bytes, number: int, model: type[Record], path: Path) -> Record:
@@ -203,6 +208,10 @@ def _parse_line(line: bytes, number: int, model: type[Record], path: Path) -> Re
         raise DataError(f"{path}, line {number}: {_first_complaint(error)}") from None
     _check_version(record.__dict__["schema_version"], f"{path}, line {number}")
     return record
+
+
+def _is_too_large(value: Any) -> bool:
+    return isinstance(value, int) and abs(value) >= INT64_LIMIT
 
 
 def _version_in(line: bytes) -> object:

@@ -143,7 +143,7 @@ def assess(pairs: pd.DataFrame, fit: Fit | Missing, complete_blocks: int, judgem
 def _reasons(found: Power | Missing, complete_blocks: int, judgement: Judgement) -> tuple[str, ...]:
     reasons = []
     if complete_blocks < judgement.min_blocks:
-        reasons.append(f"{complete_blocks} complete blocks, and the plan demands {judgement.min_blocks}")
+        reasons.append(f"complete blocks: {complete_blocks}, and the plan demands {judgement.min_blocks}")
     if isinstance(found, Missing):
         reasons.append(f"power is unknown: {found.reason}")
     elif found.power < judgement.power:

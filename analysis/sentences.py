@@ -54,7 +54,7 @@ def slopes(verdict: Verdict) -> str:
     if not isinstance(fit, SlopeFit):
         return ""
     return (
-        f"slopes: {verdict.baseline} {fit.baseline_slope.value:#.4g}, {verdict.other} {fit.other_slope.value:#.4g} "
+        f"Slopes: {verdict.baseline} {fit.baseline_slope.value:#.4g}, {verdict.other} {fit.other_slope.value:#.4g} "
         f"ms per process; residuals {fit.residual_sd_ms:#.3g} ms a trial; {fit.pairs} pairs, {fit.levels} levels, "
         f"{fit.blocks} blocks"
     )
@@ -115,7 +115,7 @@ def margins(verdict: Verdict) -> str:
 def counts(verdict: Verdict) -> str:
     """How many trials there are and what became of them."""
     rest = {fate: count for fate, count in verdict.counts.by_fate.items() if fate != "used"}
-    text = f"trials: {verdict.counts.trials} recorded, {verdict.counts.used} used"
+    text = f"Trials: {verdict.counts.trials} recorded, {verdict.counts.used} used"
     return text + "".join(f"; {count} {fate}" for fate, count in rest.items())
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.frames import SYNTHETIC_PRESET, arm_names
 from harness.records import (
@@ -51,7 +52,8 @@ class Truth:
     noise_fraction: float = 0.03  # ... and that grows with the time itself
     block_sd_ms: float = 2.0  # shift of a whole block, the same for both arms
     block_slope_sd_ms: float = 0.02  # a block's own slope difference, around the true one
-    drift_ms: float = 0.0  # standard deviation, at the campaign's end, of a random walk over the order
+    drift_ms: float = 0.0  # standard deviation of a slow drift over the order of execution ...
+    drift_trials: float = 100.0  # ... which forgets itself after about so many trials
     failure_rate: float = 0.0  # of trials; the pair is run again at the end
     cpu_s_per_mb: tuple[dict[str, float], dict[str, float]] = (
         {"clients": 0.0060, "server": 0.0040},
@@ -61,7 +63,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Design:
-    """What was run, and in which order: ``published`` is all SSA, then all OpenSSL, n ascending."""
+    """What was run, and in which order: ``published`` is, in each block, all SSA, then all OpenSSL, n ascending."""
 
     levels: tuple[int, ...] = tuple(range(10, 101, 10))
     blocks: int = 10
@@ -114,7 +116,7 @@ def simulate(design: Design, truth: Truth, seed: int) -> pd.DataFrame:
     blocks = rows["block"].to_numpy()
     shift = rng.normal(0, truth.block_sd_ms, design.blocks)[blocks]
     own = rng.normal(0, truth.block_slope_sd_ms, design.blocks)[blocks]
-    drift = np.cumsum(rng.normal(0, truth.drift_ms / np.sqrt(count), count))
+    drift = _drift(truth, count, rng)
     slope = truth.slope_ms + arm * (truth.slope_difference_ms + own)
     mean = truth.intercept_ms + arm * truth.offset_ms + slope * n + shift + drift
     noise = rng.normal(0, 1, count) * (truth.noise_ms + truth.noise_fraction * mean)
@@ -126,6 +128,17 @@ def simulate(design: Design, truth: Truth, seed: int) -> pd.DataFrame:
         ms=np.maximum(mean + noise, 0.1),
         fails=rng.random(count) < truth.failure_rate,
     )
+
+
+def _drift(truth: Truth, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A stationary first-order autoregression."""
+    kept = float(np.exp(-1 / truth.drift_trials))
+    shocks = rng.normal(0, truth.drift_ms * np.sqrt(1 - kept**2), count)
+    values, value = np.empty(count), float(rng.normal(0, truth.drift_ms))
+    for k, shock in enumerate(shocks):
+        value = kept * value + shock
+        values[k] = value
+    return values
 
 
 def _manifest(design: Design, seed: int, plan_sha256: str) -> Manifest:

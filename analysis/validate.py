@@ -66,7 +66,7 @@ def check_samples(samples: pd.DataFrame, trials: pd.DataFrame, path: Path) -> No
     _refuse_first(twice, path, "the same process of this trial stands in an earlier line")
     known, rows = pd.MultiIndex.from_frame(trials[KEY]), pd.MultiIndex.from_frame(samples[KEY])
     foreign = pd.Series(~rows.isin(known))
-    _refuse_first(foreign, path, "no trial of this trial_id and attempt was recorded")
+    _refuse_first(foreign, path, "its trial was never recorded; 'python -m harness resume' cuts such lines off")
     counted = samples.groupby(KEY).size().reindex(known, fill_value=0).to_numpy()
     is_ok = (trials["outcome"] == "ok").to_numpy(dtype=bool)
     wrong = is_ok & (counted != trials["n"].to_numpy(dtype=int))
