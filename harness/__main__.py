@@ -6,8 +6,8 @@ import sys
 
 if __name__ == "__main__":
     try:
-        from harness.cli import app
+        from harness.cli import main
 
-        app()
-    except KeyboardInterrupt:  # before or after the commands' own care for signals
+        main()
+    except KeyboardInterrupt:  # while this was being imported
         sys.exit(130)

@@ -78,6 +78,16 @@ Analyse = Annotated[
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The campaign's directory.")]
 
 
+def main() -> None:
+    """The program; from here on a signal is an orderly end."""
+    try:
+        with raised_as_exceptions():
+            app(prog_name="python -m harness")
+    except InterruptedBySignalError as error:
+        Console(stderr=True).print(f"Interrupted by {error}. Nothing was recorded.", highlight=False)
+        sys.exit(error.exit_code)
+
+
 @app.command()
 def plan(
     *,
@@ -168,12 +178,11 @@ def _finish(said: Reporter, work: Callable[[], runner.Ending], *, analysis: bool
     """Run ``work``, say how it ended and, when that was well, let the analysis judge."""
 
     def whole() -> runner.Ending:
-        with raised_as_exceptions():
-            ending = work()
-            said.say(f"Recorded {ending.trials} trials in {ending.path}, {ending.not_ok} of them not ok.")
-            if analysis:
-                _analyse(ending.path)
-            return ending
+        ending = work()
+        said.say(f"Recorded {ending.trials} trials in {ending.path}, {ending.not_ok} of them not ok.")
+        if analysis:
+            _analyse(ending.path)
+        return ending
 
     ending = _guarded(whole, said)
     if ending.given_up:

@@ -6,7 +6,7 @@ Started, watched, replaced when one is lost, stopped.  All of it under trio.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,14 +88,40 @@ class Ensemble:
 
     async def replace_lost(self) -> None:
         """Start whoever is not there or not in step.  HarnessError when that cannot be done."""
+        failures: list[HarnessError] = []
+        async with trio.open_nursery() as nursery:
+
+            async def carefully(replace: Callable[[], Awaitable[None]]) -> None:
+                try:
+                    await replace()
+                except HarnessError as error:  # to be raised as it is, not in a nursery's group
+                    failures.append(error)
+                    nursery.cancel_scope.cancel()
+
+            for replace in (self._replace_server, self._replace_ssa, self._replace_openssl):
+                nursery.start_soon(carefully, replace)
+        if failures:
+            raise failures[0]
+
+    async def _replace_server(self) -> None:
         if self._server_config is not None and not (self.server is not None and self.server.alive):
             await self._start_server(*self._server_config)
-        if Stack.SSA in self.stacks and not (self.daemon is not None and self.daemon.alive):
+
+    async def _replace_ssa(self) -> None:
+        if Stack.SSA not in self.stacks:
+            return
+        if not (self.daemon is not None and self.daemon.alive):
             await self._start_daemon()
-        for stack in self.stacks:
-            fleet = self.fleets.get(stack)
-            if fleet is None or not (fleet.alive and fleet.idle):
-                await self._start_fleet(stack)
+        await self._replace_fleet(Stack.SSA)
+
+    async def _replace_openssl(self) -> None:
+        if Stack.OPENSSL in self.stacks:
+            await self._replace_fleet(Stack.OPENSSL)
+
+    async def _replace_fleet(self, stack: Stack) -> None:
+        fleet = self.fleets.get(stack)
+        if fleet is None or not (fleet.alive and fleet.idle):
+            await self._start_fleet(stack)
 
     async def _start_server(self, kind: str, config: ServerConfig) -> None:
         if self.server is not None:
@@ -139,6 +165,7 @@ class Ensemble:
     async def watched(self, stack: Stack) -> AsyncIterator[None]:
         """Cancel the body, and raise PartyLostError, when a party that it needs ends."""
         lost: list[str] = []
+        failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
 
             async def watch(party: Fleet | Daemon) -> None:
@@ -157,7 +184,12 @@ class Ensemble:
                 nursery.start_soon(watch, self.daemon)
             if self.server is not None:
                 nursery.start_soon(watch_server, self.server)
-            yield
+            try:
+                yield
+            except Exception as error:  # to be raised as it is, not in a nursery's group
+                failures.append(error)
             nursery.cancel_scope.cancel()
         if lost:
             raise PartyLostError(lost[0])
+        if failures:
+            raise failures[0]

@@ -60,6 +60,7 @@ def run_in_trio(body: Callable[[], Awaitable[T]]) -> T:
 async def _cancelled_by_signals(body: Callable[[], Awaitable[T]]) -> T:
     caught: list[int] = []
     results: list[T] = []
+    failures: list[Exception] = []
     with trio.open_signal_receiver(*SIGNALS) as signals:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         async with trio.open_nursery() as nursery:
@@ -72,9 +73,14 @@ async def _cancelled_by_signals(body: Callable[[], Awaitable[T]]) -> T:
 
             nursery.start_soon(listen)
             with scope:
-                results.append(await body())
+                try:
+                    results.append(await body())
+                except Exception as error:  # to be raised as it is, not in a nursery's group
+                    failures.append(error)
             nursery.cancel_scope.cancel()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if failures:
+        raise failures[0]
     if not results:
         raise InterruptedBySignalError(caught[0])
     return results[0]

@@ -38,6 +38,8 @@ class Stage:
 def stage(plan: Plan, link_kind: str) -> Iterator[Stage]:
     """Open the link and lay out the files; everything is gone at the end.  HarnessError in one sentence."""
     _require_memory(plan)
+    if plan.url is not None:
+        _ca_file(plan)
     link = _choose(plan, link_kind)
     directory = tempfile.TemporaryDirectory(prefix="ssa-bench-", ignore_cleanup_errors=True)
     with closed_in_peace(directory) as path, closed_in_peace(_opened(link)):
