@@ -31,6 +31,7 @@ class Engine:
         self._connection = connection = SSL.Connection(context, None)
         self._allow_truncation = settings.truncation_allowed
         self._wire_ended = False
+        self._failure: PeerError | None = None
         self.peer_closed = False
         """whether the peer ended its side in order"""
         if settings.hostname is not None and not is_ip_address(settings.hostname):
@@ -48,7 +49,7 @@ class Engine:
         """Take what arrived on the wire; None: the wire has ended."""
         if ciphertext is None:
             self._wire_ended = True
-        else:
+        elif ciphertext:
             self._connection.bio_write(ciphertext)
 
     def handshake(self) -> bool:
@@ -64,18 +65,25 @@ class Engine:
         return True
 
     def read_into(self, room: memoryview) -> int:
-        """Decrypt into ``room``; return how many bytes, 0 when there is nothing (more) to read now."""
+        """Decrypt into ``room``; return how many bytes, 0 when there is nothing (more) to read now.
+
+        What arrived before a failure is given first; the next call raises.
+        """
+        if self._failure is not None:
+            raise self._failure
         filled = 0
         try:
             while filled < len(room) and not self.peer_closed:
                 filled += self._connection.recv_into(room[filled : filled + _RECORD_BYTES])
         except SSL.WantReadError:
-            if self._wire_ended and not filled:  # first hand over what did arrive
+            if self._wire_ended and not filled:
                 self._end_without_notice()
         except SSL.ZeroReturnError:
             self.peer_closed = True
         except SSL.Error as error:
-            raise PeerError(f"the peer broke the protocol: {explain(self._connection, error)}") from None
+            self._failure = PeerError(f"the peer broke the protocol: {explain(self._connection, error)}")
+            if not filled:
+                raise self._failure from None
         return filled
 
     def write(self, plaintext: Buffer) -> None:
