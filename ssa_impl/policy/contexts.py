@@ -33,6 +33,7 @@ def _context(anchors_pem: bytes | None, version_min: int, version_max: int, veri
     context.set_min_proto_version(version_min)
     context.set_max_proto_version(version_max)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
     context.set_verify(SSL.VERIFY_PEER, note_verification)
     context.set_verify_depth(verify_depth)
     if anchors_pem is None:
