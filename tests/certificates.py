@@ -26,9 +26,12 @@ class Authority:
         """What an application passes as its trust anchors."""
         return self._ca.cert_pem.bytes()
 
-    @cache  # noqa: B019  # there is one authority in a test run
     def credentials(self, fault: str = "", *, rsa: bool = False) -> trustme.LeafCert:
-        """Issue a server's certificate; ``fault``: "", "name", "expired" or "untrusted"."""
+        """Return a server's certificate; ``fault``: "", "name", "expired" or "untrusted"."""
+        return self._issue(fault, rsa)
+
+    @cache  # noqa: B019  # there is one authority in a test run
+    def _issue(self, fault: str, rsa: bool) -> trustme.LeafCert:
         issuer = self._stranger if fault == "untrusted" else self._ca
         name = "elsewhere.ssa.test" if fault == "name" else NAME
         yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
@@ -78,9 +81,10 @@ def self_signed_pem() -> bytes:
     return private + certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def context_from_pem(pem: bytes) -> ssl.SSLContext:
+def context_from_pem(pem: bytes, ciphers: str = "DEFAULT") -> ssl.SSLContext:
     """Return a server's context from key and chain in one piece."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_ciphers(ciphers)
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(pem)
         context.load_cert_chain(file.name)
