@@ -15,6 +15,7 @@ from OpenSSL import SSL
 from ..errors import PeerError, TruncationError
 from ..names import is_ip_address
 from ..policy.model import Settings
+from .binding import session_reused
 from .negotiated import Negotiated
 from .reasons import explain
 
@@ -115,7 +116,7 @@ class Engine:
             cipher=connection.get_cipher_name() or "",
             group=connection.get_group_name() or "",
             alpn=connection.get_alpn_proto_negotiated().decode("ascii", "replace"),
-            resumed=False,  # the daemon offers no session: nothing can be resumed
+            resumed=session_reused(connection),
             peer_chain=tuple(connection.get_peer_cert_chain() or ()),
         )
 

@@ -6,29 +6,7 @@ from dataclasses import dataclass, field
 
 from OpenSSL import SSL, crypto
 
-_VERIFY_TEXT = {  # X509_V_ERR_*, openssl/x509_vfy.h; wording of X509_verify_cert_error_string(3)
-    2: "unable to get issuer certificate",
-    7: "certificate signature failure",
-    9: "certificate is not yet valid",
-    10: "certificate has expired",
-    18: "self-signed certificate",
-    19: "self-signed certificate in certificate chain",
-    20: "unable to get local issuer certificate",
-    21: "unable to verify the first certificate",
-    22: "certificate chain too long",
-    23: "certificate revoked",
-    24: "invalid CA certificate",
-    25: "path length constraint exceeded",
-    26: "unsuitable certificate purpose",
-    27: "certificate not trusted",
-    28: "certificate rejected",
-    47: "permitted subtree violation",
-    48: "excluded subtree violation",
-    66: "EE certificate key too weak",
-    67: "CA certificate key too weak",
-    68: "CA signature digest algorithm too weak",
-    79: "invalid CA certificate",
-}
+from .binding import verification_text
 
 
 @dataclass
@@ -42,7 +20,7 @@ def note_verification(connection: SSL.Connection, certificate: crypto.X509, code
     """Verify callback: agree with OpenSSL, and note what it objected to."""
     if not ok:
         failure = connection.get_app_data() or VerifyFailure()
-        failure.texts.append(f"{_VERIFY_TEXT.get(code, f'verification error {code}')} (depth {depth})")
+        failure.texts.append(f"{verification_text(code)} (depth {depth})")
         connection.set_app_data(failure)
     return bool(ok)
 
