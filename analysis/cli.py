@@ -102,7 +102,7 @@ def regression(
     directories: Directories,
     json: Annotated[bool, typer.Option("--json", help="Print verdict.json's content instead.")] = False,
 ) -> None:
-    """Fit, check and judge; print the result, write nothing."""
+    """Fit, check and judge; print the result, write none."""
     with one_sentence():
         from analysis import sentences, tables
         from analysis.artefacts import verdict_bytes

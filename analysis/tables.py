@@ -37,7 +37,7 @@ def readable(levels: list[int], at_most: int = MAX_LEVELS) -> list[int]:
         return levels
     picked = {round(k * (len(levels) - 1) / (at_most - 1)) for k in range(at_most)}
     tens = [level for level in levels if level % 10 == 0 or level in (levels[0], levels[-1])]
-    return tens if 4 <= len(tens) <= at_most else [levels[k] for k in sorted(picked)]
+    return tens if 8 <= len(tens) <= at_most else [levels[k] for k in sorted(picked)]
 
 
 def elapsed(study: Study) -> RenderableType:

@@ -41,7 +41,7 @@ def test_exactly_four_words() -> None:
     assert {word for *_, word in TABLE} == set(Word)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)  # statsmodels takes 60 ms a call
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_is_holm(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
