@@ -12,7 +12,7 @@ import struct
 from enum import IntEnum
 
 from ..abi import MAX_VALUE_BYTES
-from .messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, SetOption
+from .messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, Reset, SetOption
 
 HEADER = struct.Struct("<IHHii")
 MAX_MESSAGE_BYTES = HEADER.size + MAX_VALUE_BYTES
@@ -33,6 +33,7 @@ class MessageKind(IntEnum):
     GET_NAME = 6
     REFUSAL = 7
     REPLY = 8
+    RESET = 9
 
 
 def encode(message: Message) -> bytes:
@@ -54,6 +55,8 @@ def encode(message: Message) -> bytes:
             fields = (request, MessageKind.REFUSAL, 0, errno, 0, text.encode())
         case Reply(request, errno, value):
             fields = (request, MessageKind.REPLY, 0, errno, 0, value)
+        case Reset(request):
+            fields = (request, MessageKind.RESET, 0, 0, 0, b"")
     return HEADER.pack(*fields[:5]) + fields[5]
 
 
@@ -80,6 +83,8 @@ def decode(data: bytes) -> Message:
             return Refusal(request, first, value.decode("utf-8", "replace"))
         case MessageKind.REPLY:
             return Reply(request, first, value)
+        case MessageKind.RESET:
+            return Reset(request)
     raise MalformedMessage(f"control message of unknown kind {kind}")
 
 

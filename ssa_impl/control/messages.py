@@ -82,5 +82,16 @@ class Reply:
     value: bytes = b""
 
 
+@dataclass(frozen=True)
+class Reset:
+    """The daemon's only request: let the application's next end of file be an error.
+
+    A unix socket has no reset, but closing one end with something unread gives the other ECONNRESET.  The boundary
+    writes one byte on the application's behalf, and replies; the daemon then closes its end with the byte unread.
+    """
+
+    request: int = 0
+
+
 Request = Hello | SetOption | GetOption | Bind | Connect | GetName | Refusal
-Message = Request | Reply
+Message = Request | Reply | Reset

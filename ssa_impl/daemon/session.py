@@ -18,7 +18,7 @@ import trio
 from ..abi import IPPROTO_TLS, Opt
 from ..control.channel import DaemonChannel, close_all
 from ..control.codec import MalformedMessage
-from ..control.messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, SetOption
+from ..control.messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, Reset, SetOption
 from ..errors import ApplicationError, PeerError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Policy, Settings
@@ -32,9 +32,11 @@ from .files import read_regular
 from .inner import InnerListener, drain, fill
 from .outer import Outer
 from .relay import Relay, Wire, shake_hands
-from .waits import hung_up
+from .waits import has_hung_up, has_unread, hung_up
 
 _log = logging.getLogger("ssad")
+_RESET_S = 2.0
+"""how long the boundary may take to prepare a reset; without it, the application sees end of file"""
 _INT = struct.Struct("=i")
 
 
@@ -48,6 +50,7 @@ class Session:
         self._socket = SecureSocket(number, policy)
         self._outer: Outer | None = None
         self._names: dict[bool, Address] = {}
+        self._reset_done = trio.Event()
 
     async def serve(self) -> None:
         """Run until the socket is gone; whatever it held is released then."""
@@ -71,6 +74,10 @@ class Session:
             if received is None:
                 return
             message, descriptors = received
+            if isinstance(message, Reply):
+                close_all(descriptors)
+                self._reset_done.set()
+                continue
             if isinstance(message, Connect) and len(descriptors) == 1:
                 application = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptors[0])
                 nursery.start_soon(self._connect, message, application, nursery.cancel_scope)
@@ -213,7 +220,15 @@ class Session:
         except SsaError as error:
             self._socket.broken(error)
             self._outer_socket().socket.close()
-            inner.close()
+            await self._reset(inner)
             await trio.sleep_forever()  # until the boundary says that nobody can ask any more
         self._outer_socket().socket.close()
         await hung_up(inner)
+
+    async def _reset(self, inner: socket.socket) -> None:
+        """Close the application's connection so that its next end of file is ECONNRESET."""
+        if not has_unread(inner) and not has_hung_up(inner):
+            await self._channel.send(Reset())
+            with trio.move_on_after(_RESET_S):
+                await self._reset_done.wait()
+        inner.close()

@@ -7,6 +7,7 @@ next (connect again, or SO_ERROR) takes its place, and a result that nobody wait
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 from collections.abc import Callable, Iterable
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 
 from ...control import channel as control
 from ...control.codec import MalformedMessage
-from ...control.messages import Message, Reply
+from ...control.messages import Message, Reply, Reset
 
 WhenAnswered = Callable[[Reply | None], None]
 """called with the reply, or with None when the daemon is gone"""
@@ -37,6 +38,7 @@ class Entry:
     connect: PendingConnect | None = None
     undelivered: int | None = None
     connected: bool = False
+    reset_wanted: bool = False
     _waiting: dict[int, WhenAnswered] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -68,7 +70,16 @@ class Entry:
             control.close_all(descriptors)
             if isinstance(message, Reply) and (answered := self._waiting.pop(message.request, None)):
                 answered(message)
+            elif isinstance(message, Reset):
+                self.reset_wanted = True
         return False
+
+    def reset_done(self) -> None:
+        """Tell the daemon that it may close its end now."""
+        self.reset_wanted = False
+        if self.channel is not None:
+            with contextlib.suppress(OSError):  # it has hung up: then nobody waits for this
+                control.send(self.channel, Reply(0, 0))
 
     def hang_up(self) -> None:
         """Close the channel; whoever waits hears that the daemon is gone."""

@@ -88,6 +88,14 @@ class Process:
                     inodes.add(inode)
         return inodes
 
+    def find_socket(self, inode: int) -> socket.socket | None:
+        """Get a copy of the socket with this inode, whatever its number; None when the process has it no more."""
+        with contextlib.suppress(OSError):
+            for descriptor in map(int, os.listdir(f"/proc/{self.pid}/fd")):  # noqa: PTH208
+                if self.socket_inode(descriptor) == inode:
+                    return self.take_socket(descriptor)
+        return None
+
     def take_socket(self, descriptor: int) -> socket.socket:
         """Get a copy of one of its sockets (pidfd_getfd(2)).  OSError as the kernel says."""
         taken = _libc.syscall(self._arch.pidfd_getfd, self.pidfd, descriptor, 0)

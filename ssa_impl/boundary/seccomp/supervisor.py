@@ -15,6 +15,7 @@ import contextlib
 import errno
 import os
 import select
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,17 @@ class Supervisor:
         if not entry.take_replies():
             del self._by_channel[descriptor]  # closing has removed it from the epoll set
             self._plan_sweep(_SWEEP_AFTER_EXIT_S)
+        elif entry.reset_wanted:
+            self._reset(entry)
+
+    def _reset(self, entry: Entry) -> None:
+        """Write one byte on the application's behalf, for the daemon to leave unread (see control.messages.Reset)."""
+        for process in self._all_processes():
+            if (application := process.find_socket(entry.inode)) is not None:
+                with application, contextlib.suppress(OSError):  # full, or shut down: nothing can be added
+                    application.send(bytes(1), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                break
+        entry.reset_done()
 
     # -- processes
 

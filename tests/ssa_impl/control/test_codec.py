@@ -24,6 +24,7 @@ MESSAGES = st.one_of(
     st.builds(m.GetName, NUMBERS, st.booleans()),
     st.builds(m.Refusal, NUMBERS, INTS, TEXTS),
     st.builds(m.Reply, NUMBERS, INTS, VALUES),
+    st.builds(m.Reset, NUMBERS),
 )
 
 
