@@ -18,9 +18,10 @@ Reading order ------------- ``errors``, ``estimates``   what can go wrong; what 
 client took ``models``, ``equivalence``, ``checks``, ``paper``   the primary fit; margins; the other ways to
 ask; the paper's own ``cpu``, ``power``          the co-primary result; what the design could have seen
 ``verdict``, ``study``      Holm, the decision table, what ``verdict.json`` holds; all of the above for one
-scenario ``sentences``, ``tables``, ``figures``, ``report``   what people read ``files``, ``artefacts``
-how files are written, and which ``synthetic``, ``selfcheck``   campaigns with a known truth, labelled as
-such; the pipeline tried on them ``cli``                     ``python -m analysis``
+scenario ``sentences``, ``tables``, ``figures``, ``report``   what people read ``files``, ``artefacts`` how
+files are written, and which ``synthetic``, ``selfcheck``   campaigns with a known truth, labelled as such;
+the pipeline tried on them ``cli``, ``verification``   ``python -m analysis``; is a recorded verdict still
+what the data say ``notebook``                what the notebooks need beside this
 
 Files are read in ``load`` and written through ``files.put`` (and ``synthetic.write``); all else is pure: no
 files, no clock, seeded randomness.  This package imports ``harness.records`` and nothing else of ours.

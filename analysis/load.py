@@ -155,8 +155,17 @@ def _read_table(directory: Path, name: str, model: type[Record], notes: list[str
     if parquet.exists() and _is_current(parquet, jsonl, content, digest):
         return _read_parquet(parquet, model)
     table = parse_jsonl(content, model, jsonl)
-    notes.append(_write_parquet(table, parquet, digest))
+    if not _holds(parquet, table, model):
+        notes.append(_write_parquet(table, parquet, digest))
     return table
+
+
+def _holds(parquet: Path, table: pd.DataFrame, model: type[Record]) -> bool:
+    """A Parquet file with the same rows is left alone: a fresh checkout has times of its own, and stays clean."""
+    try:
+        return bool(_read_parquet(parquet, model).equals(table))
+    except DataError:
+        return False
 
 
 def _read_bytes(path: Path) -> bytes:

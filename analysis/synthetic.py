@@ -190,6 +190,7 @@ def _trial(row: Any, manifest: Manifest, truth: Truth, rng: np.random.Generator)
         for party, seconds in truth.cpu_s_per_mb[row.arm].items()
     }
     return Trial(
+        schema_version=SCHEMA_VERSION,
         campaign=manifest.campaign,
         trial_id=f"b{row.block:02d}-p{row.pair:03d}-a{row.arm}-{stack}-n{row.n:03d}",
         attempt=row.attempt,
@@ -219,7 +220,7 @@ def _trial(row: Any, manifest: Manifest, truth: Truth, rng: np.random.Generator)
         link_rx_bytes=round(row.n * 6000),
         tcp_retransmits=int(rng.poisson(row.n / 20)),
         load_1min=float(rng.uniform(0.5, 2)),
-        **cpu,  # type: ignore[arg-type]
+        **cpu,
     )
 
 
@@ -242,6 +243,7 @@ def _sample(trial: Trial, process: int, end_ns: int, rng: np.random.Generator) -
     is_lost = trial.outcome is not Outcome.OK and process == 0
     tcp, tls, first = (round(end_ns * share) for share in np.sort(rng.uniform(0.05, 0.6, 3)))
     return Sample(
+        schema_version=SCHEMA_VERSION,
         trial_id=trial.trial_id,
         attempt=trial.attempt,
         sequence=trial.sequence,
