@@ -28,14 +28,14 @@ def column_types(model: type[BaseModel]) -> Mapping[str, type]:
 
 def _columns(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type]]:
     for name, field in model.model_fields.items():
-        kind = _plain(field.annotation)
+        kind = plain_type(field.annotation)
         if issubclass(kind, BaseModel):
             yield from _columns(kind, f"{prefix}{name}_")
         else:
             yield f"{prefix}{name}", kind
 
 
-def _plain(annotation: Any) -> type:
+def plain_type(annotation: Any) -> type:
     """``int`` for ``Annotated[int, ...] | None`` and the like; ``str`` for a StrEnum."""
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))

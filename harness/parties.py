@@ -34,6 +34,8 @@ _LINE_LIMIT_BYTES = 64 * 1024 * 1024
 class Party(ABC):
     """One process that says JSON lines on stdout, and its log."""
 
+    _grace_s = _STOP_GRACE_S
+
     def __init__(self, name: str, log: Path) -> None:
         self.name = name
         self._log = log
@@ -77,7 +79,7 @@ class Party(ABC):
             return
         with trio.CancelScope(shield=True):
             self._ask_to_end()
-            with trio.move_on_after(_STOP_GRACE_S):
+            with trio.move_on_after(self._grace_s):
                 await self._process.wait()
             _kill_group(self._process.pid)
             await self._process.wait()
@@ -137,6 +139,8 @@ class Party(ABC):
 
 class Daemon(Party):
     """ssad and its workers, behind the guard."""
+
+    _grace_s = _STOP_GRACE_S + 3.0  # the guard's own, and time to bury everybody
 
     def __init__(self, directory: Path, workers: int, argv_prefix: Sequence[str]) -> None:
         super().__init__("SSA daemon", directory / "ssad.log")

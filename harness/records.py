@@ -78,86 +78,88 @@ class Judgement(Record):
 class Cpu(Record):
     """CPU time of one party during a trial's window (set-up excluded).
 
-    ``total_ns`` comes from the scheduler (/proc/PID/task/*/schedstat, or getrusage for clients) and is exact;
-    the split has the kernel's resolution (clock ticks for processes that outlive the trial).
+    ``total_ns`` comes from the scheduler (each process's CPU-time clock, or getrusage for clients) and is
+    exact; the split has the kernel's resolution (clock ticks for processes that outlive the trial).
     """
 
-    user_ns: Ns
-    system_ns: Ns
-    total_ns: Ns
-    peak_rss_bytes: Count | None = None
+    user_ns: Ns = Field(description="in user space")
+    system_ns: Ns = Field(description="in the kernel")
+    total_ns: Ns = Field(description="both; exact")
+    peak_rss_bytes: Count | None = Field(
+        None, description="sum of the peaks; pages that processes share count for each"
+    )
 
 
 class Trial(Record):
     """One release of ``n`` processes of one stack."""
 
-    schema_version: int = SCHEMA_VERSION
-    campaign: str
-    trial_id: str = Field(description="names the cell, block and position in the plan: b03-p017-ssa-n042")
+    schema_version: int = Field(default=SCHEMA_VERSION, description="of this file's format")
+    campaign: str = Field(description="the directory's name when it was made")
+    trial_id: str = Field(description="block, pair, arm and n: b03-p0017-ssa-n042")
     attempt: int = Field(
         ge=1, description="of its pair: when either trial fails, both are run again as the next attempt"
     )
     sequence: Count = Field(description="position in the real order of execution, retries included")
-    block: Count
-    pair: Count = Field(description="both stacks of one cell in one block, back to back")
+    block: Count = Field(description="one complete randomised pass through all n, counted from 0")
+    pair: Count = Field(description="both arms of one n in one block, back to back; counted through the campaign")
     position: int = Field(ge=0, le=1, description="0: first of its pair")
     arm: int | None = Field(
         None, ge=0, le=1, description="index into the plan's stacks; tells an A/A pair's sides apart"
     )
-    stack: Stack
+    stack: Stack = Field(description="how the clients reach TLS: openssl, ssa")
     n: int = Field(ge=1, description="concurrent client processes")
-    profile: Profile
-    link: Link
+    profile: Profile = Field(description="what the clock encloses: sound")
+    link: Link = Field(description="loopback, lan (emulated) or remote")
     server: str = Field(description="granian, nginx, or external")
     boundary: str | None = Field(None, description="ssa only: seccomp or preload")
-    size_bytes: int = Field(ge=1)
-    read_size_bytes: int = Field(ge=1)
-    outcome: Outcome
+    size_bytes: int = Field(ge=1, description="of the file that is downloaded")
+    read_size_bytes: int = Field(ge=1, description="most that one read asks for")
+    outcome: Outcome = Field(description="ok, failed, timeout, invalid or aborted; only ok enters the fit")
     reason: str = Field("", description="one sentence when the outcome is not ok")
-    seed: int
+    seed: int = Field(description="of the order of trials")
     started_at: str = Field(description="UTC, ISO 8601")
     release_ns: Ns | None = Field(description="intended release, CLOCK_MONOTONIC")
     elapsed_ns: Ns | None = Field(description="intended release to the slowest process's last byte")
     release_spread_ns: Ns | None = Field(description="last minus first process seen running after the release")
     setup_ns: Ns = Field(description="trial's start to release: forks, imports, contexts, trust stores")
     teardown_ns: Ns = Field(description="last byte to the trial's end: hashes, reports, reaping")
-    cpu_clients: Cpu | None = None
+    cpu_clients: Cpu | None = Field(None, description="all n client processes, release to last byte")
     cpu_daemon: Cpu | None = Field(None, description="ssa only: ssad and its workers")
     cpu_boundary: Cpu | None = Field(None, description="ssa only: the supervisor of `ssa run`")
     cpu_server: Cpu | None = Field(None, description="None when the server is not ours")
     link_tx_bytes: Count | None = Field(None, description="server to clients, on the link's interface")
     link_rx_bytes: Count | None = Field(None, description="clients to server")
     tcp_retransmits: Count | None = Field(None, description="segments resent in the trial's namespaces")
-    load_1min: float | None = None
+    load_1min: float | None = Field(None, description="the machine's load average when the trial began")
 
 
 class Sample(Record):
     """One client process in one trial."""
 
-    schema_version: int = SCHEMA_VERSION
-    trial_id: str
-    attempt: int = Field(ge=1)
-    sequence: Count
+    schema_version: int = Field(default=SCHEMA_VERSION, description="of this file's format")
+    trial_id: str = Field(description="of its trial")
+    attempt: int = Field(ge=1, description="of its trial")
+    sequence: Count = Field(description="of its trial")
     process: Count = Field(description="0 ... n-1")
-    pid: Count | None
-    outcome: Outcome
+    pid: Count | None = Field(description="None when it did not live to say")
+    outcome: Outcome = Field(description="ok, failed, timeout or aborted")
     error: str = Field("", description="one sentence when the outcome is not ok")
-    errno: int | None = None
+    errno: int | None = Field(None, description="of the system call that failed, when one did")
     released_offset_ns: int | None = Field(None, description="when this process was first seen running")
     tcp_offset_ns: Ns | None = Field(None, description="TCP connected (openssl only: the SSA's connect is one call)")
     tls_offset_ns: Ns | None = Field(None, description="handshake and verification done")
-    first_byte_offset_ns: Ns | None = None
-    last_byte_offset_ns: Ns | None = None
-    body_bytes: Count | None = None
-    body_sha256: str | None = None
-    cpu_user_ns: Ns | None = None
-    cpu_system_ns: Ns | None = None
-    peak_rss_bytes: Count | None = None
+    first_byte_offset_ns: Ns | None = Field(None, description="first bytes of the response read")
+    last_byte_offset_ns: Ns | None = Field(None, description="last byte of the body read")
+    body_bytes: Count | None = Field(None, description="length of the body, without headers")
+    body_sha256: str | None = Field(None, description="of the body, computed outside the window")
+    cpu_user_ns: Ns | None = Field(None, description="getrusage, release to last byte")
+    cpu_system_ns: Ns | None = Field(None, description="getrusage, release to last byte")
+    peak_rss_bytes: Count | None = Field(None, description="getrusage; pages shared with the fleet included")
     tls_version: str | None = Field(None, description="TLSv1.3")
     tls_cipher: str | None = Field(None, description="TLS_AES_256_GCM_SHA384")
     tls_group: str | None = Field(None, description="x25519, X25519MLKEM768, ...")
     tls_alpn: str | None = Field(None, description="selected protocol, '' when none")
-    tls_resumed: bool | None = None
+    tls_resumed: bool | None = Field(None, description="whether a session was resumed; a campaign has full handshakes")
     peer_certificate_sha256: str | None = Field(None, description="of the leaf's DER: same leaf, same signature")
     openssl: str | None = Field(None, description="the build that did the TLS: OpenSSL 4.0.3 29 Sep 2026")
 
