@@ -50,7 +50,7 @@ class ServerDiedError(WebServerError):
 class ServerConfig:
     """What a server needs to know.  Nothing is read or checked before ``start``."""
 
-    document_root: Path  # what lies in it when the server starts is served under "/"
+    document_root: Path  # what lies in it when the server starts is served under "/"; start adds ready.txt
     certificate_chain: Path  # PEM, leaf first
     private_key: Path  # PEM
     run_directory: Path  # made by start (0700): configuration, logs; the caller removes it

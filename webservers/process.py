@@ -106,7 +106,10 @@ class ProcessServer(WebServer):
         found = self.availability()
         if not found.usable:
             raise NotAvailableError(found.reason)
-        self._prepare_files()
+        try:
+            self._prepare_files()
+        except OSError as error:
+            raise ServerStartError(f"{self.kind} has no place to work: {error.strerror}: {error.filename}.") from error
         for attempt in range(1, _PORT_TRIES + 1):
             try:
                 await self._start_once()

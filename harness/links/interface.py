@@ -69,7 +69,7 @@ class Link(ABC):
     @property
     @abstractmethod
     def client_argv_prefix(self) -> tuple[str, ...]:
-        """What to put before a command so that it runs at the clients' end; may be empty."""
+        """What to put before a command so that it runs at the clients' end (the SSA's daemon too); may be empty."""
 
     @property
     @abstractmethod

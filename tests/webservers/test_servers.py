@@ -31,6 +31,7 @@ from webservers import (
     available,
     make,
 )
+from webservers.nginx import NginxServer
 
 pytestmark = pytest.mark.system
 Configure = Callable[..., ServerConfig]
@@ -195,6 +196,35 @@ def test_a_port_that_was_asked_for_is_used(kind: str, configure: Configure) -> N
     async def body() -> None:
         async with make(kind, configure(port=port)) as server:
             assert server.port == port
+
+    run(body)
+
+
+def test_a_chosen_port_that_somebody_takes_meanwhile_is_chosen_again(
+    nginx: str, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            server = NginxServer(configure())
+            choose, ports = server._take_port, [taken.getsockname()[1]]
+
+            async def take_port() -> int:
+                return ports.pop() if ports else await choose()
+
+            monkeypatch.setattr(server, "_take_port", take_port)
+            async with server:
+                assert server.port != taken.getsockname()[1]
+                assert server.alive
+
+    run(body)
+
+
+def test_no_place_to_work_is_one_sentence(kind: str, configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+
+    async def body() -> None:
+        with pytest.raises(ServerStartError, match=f"{kind} has no place to work: Not a directory: .*file/run"):
+            await make(kind, configure(run_directory=tmp_path / "file" / "run")).start()
 
     run(body)
 
