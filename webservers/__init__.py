@@ -5,7 +5,7 @@ Nouns, in reading order:
 - ``interface``: :class:`WebServer`, :class:`ServerConfig`, :class:`Offer`, the errors.  Pure.
 - ``certificates``: :class:`Authority` (the test CA) and :class:`Credentials` (files that a server is given).
 - ``content``: :class:`Content`, a body of any size, the same on every machine, with its SHA-256.
-- ``granian``, ``nginx``: the servers.
+- ``granian`` (with ``granian_child``, the program itself), ``nginx``: the servers.
 - ``registry``: which of them this machine has (:func:`available`), and :func:`make`.
 - ``process``: how a server is started, watched and ended; ``guard`` and ``probe`` are the two small programs
   it runs.
