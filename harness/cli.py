@@ -239,7 +239,7 @@ def _print_order(chosen: Plan) -> None:
     for pair in runner.order_of(chosen):
         table.add_row(str(pair.block), str(pair.pair), str(pair.n), *(trial.name for trial in pair.trials))
     _out().print(table)
-    levels = f"n = {', '.join(map(str, chosen.levels))}"
+    levels = f"n = {_compressed(chosen.levels)}"
     _out().print(
         f"Plan {chosen.preset}: {chosen.trials} trials ({levels}; {chosen.blocks} blocks;"
         f" {' and '.join(chosen.stacks)}), seed {chosen.seed}, about {in_words(campaign_s(chosen))}."
@@ -247,3 +247,9 @@ def _print_order(chosen: Plan) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _compressed(levels: tuple[int, ...]) -> str:
+    """``1 to 100`` for many in a row, else all of them."""
+    in_a_row = levels == tuple(range(levels[0], levels[-1] + 1)) and len(levels) > 2
+    return f"{levels[0]} to {levels[-1]}" if in_a_row else ", ".join(map(str, levels))

@@ -116,8 +116,7 @@ class Life:
         self._at.release.wait()
         before = resource.getrusage(resource.RUSAGE_SELF)
         self._release_ns = board.release_ns
-        self._report["released_offset_ns"] = line.run(self._release_ns) - self._release_ns
-        board.reached(self._process, Phase.RELEASED)
+        self._report["released_offset_ns"] = line.run(board, self._process) - self._release_ns
         try:
             self._download()
         finally:
