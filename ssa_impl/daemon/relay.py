@@ -19,7 +19,7 @@ import trio
 
 from ..errors import NetworkError, SsaError
 from ..tls.engine import Engine
-from .waits import Rest, has_hung_up, hung_up, receive_into, send_all, send_now, send_rest
+from .waits import Rest, has_hung_up, hung_up, receive_into, send_all, send_now, send_rest, unacknowledged_bytes
 
 _WIRE_BYTES = 262_144
 _PLAIN_BYTES = 131_072
@@ -65,10 +65,10 @@ class Wire:
         if not self._sending.locked():
             await self.flush()
 
-    async def end(self) -> None:
+    async def end(self, abandoned: Callable[[], bool]) -> None:
         """Queue close_notify, send everything, then FIN."""
         self._engine.close()
-        await self.flush()
+        await self.flush(abandoned)
         try:
             self._outer.shutdown(socket.SHUT_WR)
         except OSError:
@@ -88,9 +88,10 @@ class Wire:
         try:
             rest.pending = rest.pending[send_now(self._outer, rest.pending) :]
             while rest.pending:
+                waiting_bytes = unacknowledged_bytes(self._outer)
                 with trio.move_on_after(_STALL_S):
                     await send_rest(self._outer, rest)
-                if rest.pending and abandoned():
+                if rest.pending and unacknowledged_bytes(self._outer) == waiting_bytes and abandoned():
                     raise NetworkError("the application is gone and the peer does not read", errno.ETIMEDOUT)
         except OSError as error:
             raise NetworkError.from_os("send", error) from None
@@ -132,7 +133,8 @@ class Relay:
         """Carry bytes until both sides have ended.  Raises PeerError, TruncationError, NetworkError."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._guarded, self._down, nursery.cancel_scope)
-            nursery.start_soon(self._guarded, self._up, nursery.cancel_scope)
+            await self._guarded(self._up, nursery.cancel_scope)
+            nursery.cancel_scope.cancel()  # nobody is left to carry anything down to
         if self._failure is not None:
             await say_why(self._wire)
             raise self._failure
@@ -140,32 +142,34 @@ class Relay:
             with trio.move_on_after(_LINGER_S):
                 await self._wire.drain()
 
-    async def _guarded(self, pump: Callable[[trio.CancelScope], Awaitable[None]], both: trio.CancelScope) -> None:
+    async def _guarded(self, pump: Callable[[], Awaitable[None]], both: trio.CancelScope) -> None:
         try:
-            await pump(both)
+            await pump()
         except SsaError as failure:
             self._failure = self._failure or failure
             both.cancel()
 
-    async def _down(self, both: trio.CancelScope) -> None:
+    async def _down(self) -> None:
         try:
-            while not self._engine.peer_closed:
-                await self._wire.receive()
+            while True:
                 while plaintext_bytes := self._engine.read_into(_scratch):
                     await send_all(self._inner, _scratch[:plaintext_bytes])
                 await self._wire.flush_answers()
+                if self._engine.peer_closed:
+                    break
+                await self._wire.receive()
             self._inner.shutdown(socket.SHUT_WR)
-        except OSError:  # the application is gone; keep the wire moving while its last words are sent
-            both.deadline = min(both.deadline, trio.current_time() + _STALL_S)
+        except OSError:  # the application reads no more; keep the wire moving while it goes on writing
             await self._wire.drain()
 
-    async def _up(self, both: trio.CancelScope) -> None:
+    async def _up(self) -> None:
         while await self._from_application():
-            await self._wire.flush(abandoned=lambda: has_hung_up(self._inner))
-        await self._wire.end()
-        if not self._engine.peer_closed:
-            await hung_up(self._inner)
-            both.cancel()
+            await self._wire.flush(self._is_abandoned)
+        await self._wire.end(self._is_abandoned)
+        await hung_up(self._inner)  # until then it may still read
+
+    def _is_abandoned(self) -> bool:
+        return has_hung_up(self._inner)
 
     async def _from_application(self) -> int:
         try:

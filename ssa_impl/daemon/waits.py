@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
+import struct
+import termios
 from collections.abc import Callable
 
 import trio
+
+_INT = struct.Struct("=i")
 
 
 async def receive_into(source: socket.socket, room: memoryview, consume: Callable[[memoryview], None]) -> int:
@@ -55,6 +60,12 @@ async def send_all(sink: socket.socket, data: memoryview) -> None:
     """Send everything; what the kernel does not take at once is copied before anything else runs."""
     if (sent := send_now(sink, data)) < len(data):
         await send_rest(sink, Rest(bytes(data[sent:])))
+
+
+def unacknowledged_bytes(sink: socket.socket) -> int:
+    """Return how much of what was sent the other side has not taken yet (SIOCOUTQ, tcp(7), unix(7))."""
+    size: int = _INT.unpack(fcntl.ioctl(sink, termios.TIOCOUTQ, bytes(_INT.size)))[0]
+    return size
 
 
 async def connect(outer: socket.socket, address: tuple[object, ...]) -> None:
