@@ -5,13 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from webservers import MB, Authority, Content, Credentials, ServerConfig, available
 from webservers.guard import parents
-
-settings.register_profile("untimed", deadline=None)  # a test never depends on how fast the machine is
-settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
