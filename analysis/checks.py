@@ -37,7 +37,7 @@ def pair_differences(pairs: pd.DataFrame, alpha: float) -> Estimate:
     require_slopes(pairs)
     design = np.column_stack([np.ones(len(pairs)), pairs["n"]])
     result = fit_by_block(OLS(pairs["diff"].to_numpy(), design), pairs["block_id"])
-    method, df = f"differences of pairs regressed on n: {CLUSTERED}", pairs["block_id"].nunique() - 1
+    method, df = f"differences of pairs on n, {CLUSTERED}", pairs["block_id"].nunique() - 1
     return _estimate("pair differences", result.params[1], result.bse[1], df=df, alpha=alpha, method=method)
 
 
@@ -88,7 +88,7 @@ def allowing_for_position(pairs: pd.DataFrame, alpha: float) -> Estimate:
     require(pairs["position_0"].nunique() == 2, "every pair was run in the same order")
     design = np.column_stack([np.ones(len(pairs)), pairs["n"], pairs["position_0"] - 0.5])
     result = fit_by_block(OLS(pairs["diff"].to_numpy(), design), pairs["block_id"])
-    method = f"differences on n and order; going second costs {result.params[2] / -2:+.3g} ms"
+    method = f"differences of pairs on n and order; going second costs {result.params[2] / -2:+.3g} ms"
     df = pairs["block_id"].nunique() - 1
     return _estimate("order in the pair", result.params[1], result.bse[1], df=df, alpha=alpha, method=method)
 

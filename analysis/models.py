@@ -29,7 +29,7 @@ FORMULA = "ms ~ n * impl"
 PARAMETERS = ("intercept", "offset", "slope", "difference")
 UNIT_SLOPE = "ms per process"
 UNIT_PERCENT = "% of the baseline's slope"
-CLUSTERED = "OLS, CRV3 by block, t with B - 1"
+CLUSTERED = "OLS, CRV3 by block, t with B-1 df"
 
 Floats = NDArray[np.float64]
 

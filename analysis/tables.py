@@ -97,9 +97,9 @@ def summary(study: Study) -> Iterator[RenderableType]:
     yield Text(sentences.counts(verdict), style="dim")
     for campaign in study.scenario.campaigns:
         for warning in campaign.environment.warnings:
-            yield Text(f"warning: {warning.text} {warning.advice}".rstrip(), style="yellow")
+            yield Text(f"Warning: {warning.text}", style="yellow")
     for disagreement in sentences.disagreements(verdict):
-        yield Text(f"check disagrees: {disagreement}", style="yellow")
+        yield Text(f"Check disagrees: {disagreement}", style="yellow")
     yield Text(sentences.headline(verdict), style="bold")
     yield Text(sentences.cpu(verdict))
     yield Text(sentences.judgement(verdict), style="bold")

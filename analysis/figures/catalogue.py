@@ -78,8 +78,8 @@ CATALOGUE = (
     Entry(
         "link",
         "Link use",
-        "Goodput at the link's rate means that the wire, not the stack, decides the time. Retransmissions "
-        "that differ between the stacks would be a difference of the network, not of TLS.",
+        "Goodput at the link's rate means that the wire, not the stack, decides the time. "
+        "Retransmissions that differ between the stacks point at the network, not at TLS.",
         cost.link_use,
     ),
     Entry(

@@ -18,11 +18,13 @@ from analysis.figures.style import (
     ARM_MARKERS,
     BLACK,
     BLUE,
+    FEW_LEVELS,
     GREEN,
     ORANGE,
     PURPLE,
     VERMILION,
     canvas,
+    count_axis,
     styled,
     synthetic_mark,
 )
@@ -132,10 +134,12 @@ def _phase_panel(axes: Axes, table: pd.DataFrame, phase: str, arms: tuple[str, s
     for arm in table.index.get_level_values("arm").unique():
         line = table.loc[arm]
         look: dict[str, Any] = {"color": ARM_COLOURS[arm], "linestyle": ARM_DASHES[arm], "label": arms[arm]}
-        axes.plot(line.index, line["median"], marker=ARM_MARKERS[arm] if len(line) < 20 else None, **look)
+        axes.plot(line.index, line["median"], marker=ARM_MARKERS[arm] if len(line) <= FEW_LEVELS else None, **look)
         axes.fill_between(line.index, line["q25"], line["q75"], color=ARM_COLOURS[arm], alpha=0.18, linewidth=0)
     axes.set_title(PHASE_TITLES[phase])
     axes.set_ylim(bottom=0)
+    count_axis(axes)
+    axes.set_xlabel("")
     axes.legend(loc="upper left", fontsize=8)
 
 
@@ -165,12 +169,12 @@ def _by_level(axes: Axes, study: Study, values: pd.Series) -> None:
         mine = rows["arm"] == arm
         by_n = values[mine].groupby(rows["n"][mine])
         median = by_n.median()
-        marker = ARM_MARKERS[arm] if len(median) < 20 else None
+        marker = ARM_MARKERS[arm] if len(median) <= FEW_LEVELS else None
         look: dict[str, Any] = {"color": ARM_COLOURS[arm], "linestyle": ARM_DASHES[arm], "marker": marker}
         axes.plot(median.index, median, label=study.scenario.arms[arm], **look)
         axes.fill_between(median.index, by_n.min(), by_n.max(), color=ARM_COLOURS[arm], alpha=0.18, linewidth=0)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("Number of Processes")
+    count_axis(axes)
     axes.legend(loc="best")
 
 
@@ -187,7 +191,7 @@ def failures(study: Study) -> Figure:
         for arm, axes in enumerate(panels):
             _failure_bars(axes, bad[bad["arm"] == arm], levels)
             axes.set_title(study.scenario.arms[arm])
-            axes.set_xlabel("Number of Processes")
+            count_axis(axes)
         panels[0].set_ylabel("Trials")
         panels[0].yaxis.get_major_locator().set_params(integer=True)
         figure.legend(*_all_handles(panels), loc="outside lower center", ncols=4)

@@ -21,6 +21,8 @@ from analysis.figures.style import (
     GREY,
     PURPLE,
     canvas,
+    count_axis,
+    points,
     styled,
     synthetic_mark,
     zero_line,
@@ -29,7 +31,6 @@ from analysis.models import Fit, SlopeFit
 from analysis.study import Study
 
 stats: Any = _stats
-POINT: dict[str, Any] = {"s": 9, "linewidths": 0, "alpha": 0.55, "rasterized": True}
 
 
 def _fit(study: Study) -> Fit:
@@ -47,11 +48,11 @@ def pair_differences(study: Study) -> Figure:
     with styled():
         figure = canvas(6.4, 3.4)
         axes = figure.subplots()
-        axes.scatter(pairs["n"], pairs["diff"], color=GREY, label="one pair", **POINT)
+        axes.scatter(pairs["n"], pairs["diff"], color=GREY, label="one pair", **points(len(pairs)))
         zero_line(axes)
         if not isinstance(study.fit, Missing):
             _difference_line(axes, study.fit, pairs["n"])
-        axes.set_xlabel("Number of Processes")
+        count_axis(axes)
         axes.set_ylabel(f"{other} minus {baseline} (ms)")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
         synthetic_mark(figure, study.scenario.is_synthetic)
@@ -105,6 +106,7 @@ def _slope_differences(axes: Axes, table: pd.DataFrame, slopes: SlopeFit | Missi
     if isinstance(slopes, SlopeFit):
         axes.axhspan(slopes.difference.ci_low, slopes.difference.ci_high, color=PURPLE, alpha=0.35, linewidth=0)
         axes.axhline(slopes.difference.value, color=PURPLE)
+    axes.set_xticks(np.arange(len(table))[:: max(1, len(table) // 5)])
     axes.set_title("Difference, 95 % interval", fontsize=9)
     axes.set_xlabel("Block")
     axes.set_ylabel("ms per process")
@@ -120,7 +122,7 @@ def residuals(study: Study) -> Figure:
         order = pd.Series(np.arange(len(fit.residuals)))
         _residual_panel(right, study, fit, order, "Order of execution (trial)")
         left.set_ylabel("Residual (ms)")
-        left.legend(loc="upper left", markerscale=1.6)
+        left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
         synthetic_mark(figure, study.scenario.is_synthetic)
     return figure
 
@@ -136,7 +138,7 @@ def _residual_panel(axes: Axes, study: Study, fit: Fit, x: pd.Series, label: str
             color=ARM_COLOURS[arm],
             marker=ARM_MARKERS[arm],
             label=name,
-            **POINT,
+            **points(len(arms)),
         )
     unusual = (study.unusual != "").to_numpy()
     if unusual.any():
@@ -161,10 +163,10 @@ def normal_quantiles(study: Study) -> Figure:
                 "marker": ARM_MARKERS[arm],
                 "label": study.scenario.arms[arm],
             }
-            axes.scatter(expected, sample, **look, **POINT)
+            axes.scatter(expected, sample, **look, **points(len(arms)))
         axes.axline((0, 0), slope=1, color=BLACK, linewidth=0.8)
         axes.set_xlabel("Normal quantile")
         axes.set_ylabel("Standardised residual")
-        axes.legend(loc="upper left", markerscale=1.6)
+        axes.legend(loc="upper left")
         synthetic_mark(figure, study.scenario.is_synthetic)
     return figure

@@ -12,8 +12,10 @@ from scipy import stats as _stats
 
 from analysis.errors import NotEnoughDataError
 from analysis.figures.style import (
+    ARM_MARKERS,
     BLACK,
     BLUE,
+    FEW_LEVELS,
     GREEN,
     ORANGE,
     PURPLE,
@@ -90,10 +92,13 @@ def _lines(axes: Axes, scenario: Scenario, is_second_local: bool) -> None:
             continue
         line = table.loc[name]
         style = SECOND_LOCAL[arm] if is_second_local else STYLES[scenario.link, arm]
-        step = max(1, len(line) // 10)
         label = f"{name} ({WHERE[scenario.link]})"
-        marker = {"marker": "o"} if len(line) == 1 else {}
-        look = {"markevery": step, "markersize": 4, "zorder": 3} | style | marker
+        marker = {"marker": ARM_MARKERS[arm]} if len(line) <= FEW_LEVELS else {}
+        look = (
+            {"markevery": 1 if len(line) <= FEW_LEVELS else len(line) // 10, "markersize": 3.5, "zorder": 3}
+            | marker
+            | style
+        )
         axes.plot(line.index, line["mean"], label=label, **look)
         axes.fill_between(line.index, line["low"], line["high"], color=style["color"], alpha=0.2, linewidth=0)
 

@@ -15,10 +15,13 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 Format = Literal["png", "svg", "pdf"]
 FORMATS: tuple[Format, ...] = ("png", "svg", "pdf")
 PNG_DPI = 200
+FEW_POINTS = 60
+FEW_LEVELS = 20
 
 BLUE, SKY = "#0072B2", "#56B4E9"
 VERMILION, ORANGE = "#D55E00", "#E69F00"
@@ -83,6 +86,20 @@ def render(figure: Figure, kind: Format) -> bytes:
     with styled():
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
     return buffer.getvalue()
+
+
+def count_axis(axes: Axes) -> None:
+    """The x axis counts processes: from 0, whole numbers."""
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.set_xlabel("Number of Processes")
+
+
+def points(count: int) -> dict[str, Any]:
+    """How scattered points look: many small and pale, few large and dark."""
+    is_few = count <= FEW_POINTS
+    size, alpha = (24, 0.9) if is_few else (9, 0.55)
+    return {"s": size, "alpha": alpha, "linewidths": 0, "rasterized": not is_few, "zorder": 3 if is_few else 2}
 
 
 def zero_line(axes: Axes) -> None:

@@ -56,7 +56,7 @@ def test_the_summary_ends_with_headline_cpu_and_verdict(full: Path) -> None:
         sentences.judgement(found.verdict),
     ]
     assert "SYNTHETIC" in lines[0]
-    assert any(line.startswith("warning: These data are synthetic") for line in lines)
+    assert any(line.startswith("Warning: These data are synthetic") for line in lines)
     assert any("│ 100 │" in line for line in lines)
 
 
@@ -90,4 +90,4 @@ def test_a_disagreeing_check_is_printed(full: Path) -> None:
     found = studied(full)
     checks = found.verdict.checks.model_copy(update={"disagreements": ("HC3: far away",)})
     crooked = replace(found, verdict=found.verdict.model_copy(update={"checks": checks}))
-    assert "check disagrees: HC3: far away" in printed(crooked)
+    assert "Check disagrees: HC3: far away" in printed(crooked)

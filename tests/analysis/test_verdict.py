@@ -142,3 +142,12 @@ def test_the_data_hash_sees_every_change(small: Path) -> None:
     assert data_sha256([trials]) == data_sha256([trials.sample(frac=1, random_state=1)])
     changed = trials.assign(load_1min=trials["load_1min"] + 1e-12)
     assert data_sha256([changed]) != data_sha256([trials])
+
+
+def test_the_version_is_the_projects() -> None:
+    import tomllib
+
+    import analysis
+
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert analysis.__version__ == project["version"]
