@@ -32,8 +32,7 @@ def raised_as_exceptions() -> Iterator[None]:
     """For the whole program, around everything that must be cleaned up."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+        _ignore_further()
         raise InterruptedBySignalError(number)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
@@ -42,6 +41,12 @@ def raised_as_exceptions() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _ignore_further() -> None:
+    """Those that are pending are forgotten, too."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def run_in_trio(body: Callable[[], Awaitable[T]]) -> T:
@@ -53,6 +58,9 @@ def run_in_trio(body: Callable[[], Awaitable[T]]) -> T:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         return trio.run(_cancelled_by_signals, body)
+    except InterruptedBySignalError:
+        _ignore_further()
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
