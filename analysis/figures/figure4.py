@@ -46,12 +46,12 @@ STYLES: dict[tuple[Link, int], dict[str, Any]] = {
     (Link.LOOPBACK, 0): {"color": VERMILION, "linestyle": (0, (4, 1.6))},
     (Link.LAN, 1): {"color": BLUE, "linestyle": "solid"},
     (Link.LAN, 0): {"color": VERMILION, "linestyle": (0, (4, 1.6))},
-    (Link.REMOTE, 1): {"color": SKY, "linestyle": "solid", "marker": "o"},
-    (Link.REMOTE, 0): {"color": ORANGE, "linestyle": (0, (1, 1.2)), "marker": "s"},
+    (Link.REMOTE, 1): {"color": SKY, "linestyle": "solid", "marker": "^"},
+    (Link.REMOTE, 0): {"color": ORANGE, "linestyle": (0, (1, 1.2)), "marker": "D"},
 }
 SECOND_LOCAL: dict[int, dict[str, Any]] = {
-    1: {"color": GREEN, "linestyle": (0, (6, 1.5, 1, 1.5)), "marker": "^"},
-    0: {"color": PURPLE, "linestyle": (0, (2, 2)), "marker": "D"},
+    1: {"color": GREEN, "linestyle": (0, (6, 1.5, 1, 1.5)), "marker": "v"},
+    0: {"color": PURPLE, "linestyle": (0, (2, 2)), "marker": "X"},
 }
 
 

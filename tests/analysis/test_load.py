@@ -68,15 +68,26 @@ def strip_digest(path: Path) -> None:
     pq.write_table(table.replace_schema_metadata({}), path)
 
 
-def test_a_parquet_without_digest_is_used_unless_older_or_shorter(copied: Path) -> None:
+def test_a_parquet_without_digest_that_is_older_is_left_alone_when_it_says_the_same(copied: Path) -> None:
     load(copied)
     parquet, jsonl = copied / "trials.parquet", copied / "trials.jsonl"
     strip_digest(parquet)
+    before, later = parquet.read_bytes(), parquet.stat().st_mtime_ns + 10**9
     load(copied)
-    assert b"jsonl_sha256" not in (pq.read_metadata(parquet).metadata or {})
-    later = parquet.stat().st_mtime_ns + 10**9
     os.utime(jsonl, ns=(later, later))
     load(copied)
+    assert parquet.read_bytes() == before
+
+
+def test_a_parquet_without_digest_that_says_something_else_is_made_anew(copied: Path) -> None:
+    before = load(copied)
+    parquet = copied / "trials.parquet"
+    strip_digest(parquet)
+    ok = int((before.trials["outcome"] == "ok").to_numpy().argmax()) + 1
+    edit(copied / "trials.jsonl", ok, elapsed_ns=987654321)
+    later = parquet.stat().st_mtime_ns + 10**9
+    os.utime(copied / "trials.jsonl", ns=(later, later))
+    assert load(copied).trials["elapsed_ns"].iloc[ok - 1] == 987654321
     assert b"jsonl_sha256" in pq.read_metadata(parquet).metadata
 
 
