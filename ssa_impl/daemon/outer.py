@@ -9,6 +9,7 @@ small segments in a row, and the second would wait for the first one's acknowled
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from ..errors import NetworkError
@@ -36,7 +37,7 @@ class Outer:
     def get_option(self, level: int, name: int, size_bytes: int) -> bytes:
         """Read an option of another level than TLS."""
         try:
-            return self.socket.getsockopt(level, name, min(size_bytes, 1024))
+            return self.socket.getsockopt(level, name, max(1, min(size_bytes, 1024)))[:size_bytes]
         except OSError as error:
             raise NetworkError.from_os("getsockopt", error) from None
 
@@ -50,6 +51,8 @@ class Outer:
 
     async def connect(self, address: Address) -> None:
         """Connect; on failure the socket is as new."""
+        if self._bound is not None and self.socket.getsockname()[1] != self._bound[1]:
+            self.bind(self._bound)
         try:
             await connect(self.socket, address)
         except OSError as error:
@@ -57,13 +60,17 @@ class Outer:
             raise NetworkError.from_os(f"connect to {address[0]} port {address[1]}", error) from None
 
     def renew(self) -> None:
-        """Drop the connection and start over with the same options."""
+        """Drop the connection and start over with the same options.
+
+        The old connection may still hold the port that was bound; then the next connect binds it, or says that.
+        """
         self.socket.close()
         self.socket = self._create()
         for (level, name), value in self._options.items():
             self.socket.setsockopt(level, name, value)
         if self._bound is not None:
-            self.bind(self._bound)
+            with contextlib.suppress(NetworkError):
+                self.bind(self._bound)
 
     def name(self, peer: bool) -> Address:
         """Return the local or the peer's address."""
