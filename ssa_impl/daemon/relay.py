@@ -128,6 +128,9 @@ class Relay:
         self._wire = wire
         self._engine = engine
         self._failure: SsaError | None = None
+        self._told_end = False
+        self.application_is_gone = False
+        """whether every copy of the application's descriptor is known to be closed"""
 
     async def run(self) -> None:
         """Carry bytes until both sides have ended.  Raises PeerError, TruncationError, NetworkError."""
@@ -158,6 +161,7 @@ class Relay:
                 if self._engine.peer_closed:
                     break
                 await self._wire.receive()
+            self._told_end = True
             self._inner.shutdown(socket.SHUT_WR)
         except OSError:  # the application reads no more; keep the wire moving while it goes on writing
             await self._wire.drain()
@@ -167,6 +171,7 @@ class Relay:
             await self._wire.flush(self._is_abandoned)
         await self._wire.end(self._is_abandoned)
         await hung_up(self._inner)  # until then it may still read
+        self.application_is_gone = not self._told_end  # with both sides shut down, a socket hangs up all the same
 
     def _is_abandoned(self) -> bool:
         return has_hung_up(self._inner)

@@ -19,7 +19,7 @@ from ..abi import IPPROTO_TLS, Opt
 from ..control.channel import DaemonChannel, close_all
 from ..control.codec import MalformedMessage
 from ..control.messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, Reset, SetOption
-from ..errors import ApplicationError, PeerError, SsaError
+from ..errors import ApplicationError, NetworkError, PeerError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Policy, Settings
 from ..policy.resolve import resolve
@@ -32,7 +32,7 @@ from .files import read_regular
 from .inner import InnerListener, drain, fill
 from .outer import Outer
 from .relay import Relay, Wire, shake_hands
-from .waits import has_hung_up, has_unread, hung_up
+from .waits import has_hung_up, has_unread
 
 _log = logging.getLogger("ssad")
 _RESET_S = 2.0
@@ -51,12 +51,14 @@ class Session:
         self._outer: Outer | None = None
         self._names: dict[bool, Address] = {}
         self._reset_done = trio.Event()
+        self._boundary_gone = trio.Event()
 
     async def serve(self) -> None:
         """Run until the socket is gone; whatever it held is released then."""
         try:
             async with trio.open_nursery() as nursery:
                 await self._answer_requests(nursery)
+                self._boundary_gone.set()
                 if self._socket.state is not State.CONNECTED:
                     nursery.cancel_scope.cancel()
         finally:
@@ -95,6 +97,8 @@ class Session:
 
     def _perform(self, message: Message, descriptors: list[int]) -> bytes:
         if isinstance(message, Hello) and self._outer is None:
+            if message.family not in {socket.AF_INET, socket.AF_INET6}:
+                raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
             self._outer = Outer(message.family)
             return b""
         outer = self._outer_socket()
@@ -154,35 +158,68 @@ class Session:
     # -- connect
 
     async def _connect(self, message: Connect, application: socket.socket, session: trio.CancelScope) -> None:
-        inner: socket.socket | None = None
-        filled = 0
-        try:
-            with self._socket.remembering(), application:
-                address, settings = self._begin(message)
-                if not message.blocking:
-                    inner = self._listener.tie(application)
-                    filled = fill(application)
-                    application.close()
-                    await self._channel.send(Reply(message.request, errno.EINPROGRESS))
-                engine, wire = await self._establish(address, settings)
-                inner = inner or self._listener.tie(application)
-        except SsaError as error:
-            self._fail(error, inner)
-            if inner is None:
+        with application:
+            try:
+                with self._socket.remembering():
+                    address, settings = self._begin(message)
+            except SsaError as error:  # nothing has changed, not even a connect that is under way
                 await self._channel.send(Reply(message.request, error.errno))
-            return
+                return
+            connect = self._connect_now if message.blocking else self._connect_in_background
+            if await connect(message.request, application, address, settings):
+                session.cancel()
+
+    async def _connect_now(
+        self, request: int, application: socket.socket, address: Address, settings: Settings
+    ) -> bool:
+        """The caller waits; return whether there was a connection, when it is over."""
+        try:
+            with self._socket.remembering():
+                engine, wire = await self._establish(address, settings)
+                inner = self._listener.tie(application)
+        except SsaError as error:
+            self._fail(error)
+            await self._channel.send(Reply(request, error.errno))
+            return False
+        application.close()
         with inner:
             self._succeed(engine)
-            if message.blocking:
-                await self._channel.send(Reply(message.request, 0))
+            await self._channel.send(Reply(request, 0))
+            await self._carry(inner, wire, engine)
+        return True
+
+    async def _connect_in_background(
+        self, request: int, application: socket.socket, address: Address, settings: Settings
+    ) -> bool:
+        """The caller polls; return whether there was a connection, when it is over."""
+        try:
+            inner = self._listener.tie(application)
+        except SsaError as error:
+            self._fail(error)
+            await self._channel.send(Reply(request, error.errno))
+            return False
+        with inner:
+            filled = fill(application)
+            application.close()
+            await self._channel.send(Reply(request, errno.EINPROGRESS))
+            try:
+                with self._socket.remembering():
+                    engine, wire = await self._establish(address, settings)
+            except SsaError as error:
+                self._fail(error)
+                return False
+            self._succeed(engine)
             await drain(inner, filled)
             await self._carry(inner, wire, engine)
-        session.cancel()
+        return True
 
     def _begin(self, message: Connect) -> tuple[Address, Settings]:
         outer = self._outer_socket()
-        self._socket.happen(Event.CONNECT if message.blocking else Event.CONNECT_ASYNC)
-        return parse_sockaddr(outer.family, message.address), resolve(self._policy, self._socket.request())
+        event = Event.CONNECT if message.blocking else Event.CONNECT_ASYNC
+        self._socket.check(event)
+        begun = parse_sockaddr(outer.family, message.address), resolve(self._policy, self._socket.request())
+        self._socket.happen(event)
+        return begun
 
     async def _establish(self, address: Address, settings: Settings) -> tuple[Engine, Wire]:
         """TCP, handshake, chain, name: returns only when all of them hold."""
@@ -206,24 +243,22 @@ class Session:
                 self._names[peer] = outer.name(peer)
         self._socket.established(engine.negotiated())
 
-    def _fail(self, error: SsaError, inner: socket.socket | None) -> None:
-        """Nothing stays connected: neither the wire nor the application's side."""
-        if self._socket.state in {State.CONNECTING, State.CONNECTING_ASYNC}:
-            self._socket.broken(error)
+    def _fail(self, error: SsaError) -> None:
+        """The wire does not stay connected."""
+        self._socket.broken(error)
+        with contextlib.suppress(NetworkError):  # no descriptor is left: the next connect says so
             self._outer_socket().renew()
-        if inner is not None:
-            inner.close()
 
     async def _carry(self, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+        """Relay; return when nobody has the application's descriptor open any more."""
+        relay = Relay(inner, wire, engine)
         try:
-            await Relay(inner, wire, engine).run()
+            await relay.run()
         except SsaError as error:
-            self._socket.broken(error)
-            self._outer_socket().socket.close()
+            self._fail(error)
             await self._reset(inner)
-            await trio.sleep_forever()  # until the boundary says that nobody can ask any more
-        self._outer_socket().socket.close()
-        await hung_up(inner)
+        if not relay.application_is_gone:
+            await self._boundary_gone.wait()
 
     async def _reset(self, inner: socket.socket) -> None:
         """Close the application's connection so that its next end of file is ECONNRESET."""

@@ -120,6 +120,10 @@ class SecureSocket:
 
     # -- life
 
+    def check(self, event: Event) -> None:
+        """Raise the refusal of ``event``, or change nothing."""
+        step(self.state, event)
+
     def happen(self, event: Event) -> None:
         """Go one step, or raise the refusal."""
         self.state = step(self.state, event)
