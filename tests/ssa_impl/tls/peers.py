@@ -63,6 +63,8 @@ class MemoryPeer:
                 piece = self.tls.read(65_536)
             except ssl.SSLWantReadError:
                 break
+            except ssl.SSLZeroReturnError:  # when both have ended
+                piece = b""
             self.closed = not piece
             data += piece
         return bytes(data)
