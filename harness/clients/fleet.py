@@ -60,6 +60,7 @@ def _maker(stack: str) -> tuple[Callable[[Target], Client], str | None]:
 
         from harness.clients.openssl_client import OpensslClient
 
+        SSL.Context(SSL.TLS_CLIENT_METHOD)  # loads OpenSSL's providers once; each client makes its own context
         return OpensslClient, SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()
     from harness.clients.ssa_client import SsaClient
 
