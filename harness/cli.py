@@ -204,6 +204,8 @@ def _guarded(work: Callable[[], T], said: Reporter | None = None) -> T:
         return work()
     except HarnessError as error:
         _fail(f"{error}{_hint(said)}", error.exit_code)
+    except OSError as error:
+        _fail(f"The operating system refused: {error}.{_hint(said)}", HarnessError.exit_code)
     except InterruptedBySignalError as error:
         _fail(f"Interrupted by {error}.{_hint(said)}", error.exit_code)
 

@@ -18,6 +18,7 @@ import argparse
 import gc
 import json
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +35,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Warmed parent of one stack's clients (started by the harness).")
     parser.add_argument("--stack", choices=("openssl", "ssa"), required=True)
     stack = parser.parse_args().stack
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a pipe for each client
     make, build = _maker(stack)
     gc.collect()
     gc.freeze()  # the children share these pages; a collection would copy them
@@ -50,6 +53,9 @@ def main() -> int:
         Fleet(make).serve()
     except (OrphanedError, BrokenPipeError):
         return 0
+    except OSError as error:  # no memory, processes or descriptors for that many clients
+        sys.stderr.write(f"The clients could not be started: {error.strerror}.\n")
+        return 1
     return 0
 
 

@@ -375,6 +375,13 @@ def test_check_finds_missing_parquet(finished: Path, harness: Program) -> None:
     assert harness("check", str(finished)).code == 0
 
 
+def test_a_place_where_nothing_can_be_written(harness: Program) -> None:
+    ended = harness.run(*OPENSSL_ONLY, "--out", "/proc/nothing")
+    assert ended.code == 1
+    assert "Cannot make the campaign's directory in /proc/nothing: No such file or directory." in ended.sentence
+    assert harness.nothing_is_left()
+
+
 @pytest.mark.root
 def test_a_full_disk(harness: Program) -> None:
     if os.geteuid() != 0:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import resource
 import shutil
 import signal
 import ssl
@@ -299,6 +300,17 @@ def test_a_daemon_that_dies_ends_the_trial_not_the_harness(credentials: Credenti
     short = Path(tempfile.mkdtemp(prefix="ssa-test-"))
     trio.run(main)
     shutil.rmtree(short)
+
+
+def test_too_many_clients_are_said_in_one_sentence(credentials: Credentials, tmp_path: Path) -> None:
+    async def main() -> None:
+        with ScriptedServer(credentials, well) as server:
+            async with fleet_in(tmp_path) as fleet:
+                resource.prlimit(fleet.pid, resource.RLIMIT_NOFILE, (20, 20))
+                with pytest.raises(PartyLostError, match=r"The clients could not be started: Too many open files\."):
+                    await fleet.prepare(server.target(len(BODY)), 50, PATIENCE_S)
+
+    trio.run(main)
 
 
 class Says(Party):
