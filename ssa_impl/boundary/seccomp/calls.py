@@ -37,7 +37,7 @@ class Calls:
 
     def socket(self, call: Notification, process: Process) -> Entry:
         """socket(family, type, IPPROTO_TLS); ENOTCONN when no daemon can be reached."""
-        family, kind = call.arguments[0] & 0xFFFFFFFF, call.arguments[1]
+        family, kind = _int(call.arguments[0]), call.arguments[1]
         try:
             entry = Entry(control.dial(self._daemon))
         except OSError:
@@ -68,8 +68,8 @@ class Calls:
 
     def set_option(self, call: Notification, process: Process, entry: Entry) -> None:
         """setsockopt(descriptor, level, name, value, length)."""
-        _, level, name, _, length = (argument & 0xFFFFFFFF for argument in call.arguments[:5])
-        if length > MAX_VALUE_BYTES:
+        level, name, length = (_int(call.arguments[index]) for index in (1, 2, 4))
+        if not 0 <= length <= MAX_VALUE_BYTES:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         value = process.read(call.arguments[3], length)
         if level == IPPROTO_TLS and _is_path(name, value):
@@ -96,7 +96,7 @@ class Calls:
 
     def get_option(self, call: Notification, process: Process, entry: Entry) -> None:
         """getsockopt(descriptor, level, name, room, length)."""
-        level, name = call.arguments[1] & 0xFFFFFFFF, call.arguments[2] & 0xFFFFFFFF
+        level, name = _int(call.arguments[1]), _int(call.arguments[2])
         size = _INT.unpack(process.read(call.arguments[4], _INT.size))[0]
         if size < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -139,7 +139,7 @@ class Calls:
         if self._resume_connect(call, entry):
             return
         address = _sockaddr(call, process)
-        with process.take_socket(call.arguments[0] & 0xFFFFFFFF) as application:
+        with process.take_socket(_int(call.arguments[0])) as application:
             if os.fstat(application.fileno()).st_ino != entry.inode:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             blocking = not fcntl.fcntl(application, fcntl.F_GETFL) & os.O_NONBLOCK
@@ -223,9 +223,14 @@ class Calls:
         return _EDAEMON[entry.connected or entry.connect is not None] if reply is None else reply.errno
 
 
+def _int(argument: int) -> int:
+    """Return an argument of type int, as the kernel takes it: the low half, signed."""
+    return ((argument & 0xFFFFFFFF) ^ 0x80000000) - 0x80000000
+
+
 def _sockaddr(call: Notification, process: Process) -> bytes:
-    length = call.arguments[2] & 0xFFFFFFFF
-    if length > _MAX_SOCKADDR_BYTES:
+    length = _int(call.arguments[2])
+    if not 0 <= length <= _MAX_SOCKADDR_BYTES:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
     return process.read(call.arguments[1], length)
 
