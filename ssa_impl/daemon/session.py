@@ -31,7 +31,7 @@ from ..validation.hostname import check_name
 from .files import read_regular
 from .inner import InnerListener, drain, fill
 from .outer import Outer
-from .relay import Relay, Wire, shake_hands
+from .relay import Relay, Wire, say_why, shake_hands
 from .waits import has_hung_up, has_unread
 
 _log = logging.getLogger("ssad")
@@ -230,10 +230,15 @@ class Session:
         try:
             with trio.fail_after(settings.handshake_timeout_s):
                 await shake_hands(engine, wire)
-            if settings.hostname is not None:
-                check_name(engine.connection, settings.hostname)
         except trio.TooSlowError:
             raise PeerError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
+        if settings.hostname is not None:
+            try:
+                check_name(engine.connection, settings.hostname)
+            except PeerError:
+                engine.close()
+                await say_why(wire)
+                raise
         return engine, wire
 
     def _succeed(self, engine: Engine) -> None:
