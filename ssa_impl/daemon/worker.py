@@ -75,14 +75,15 @@ def raise_descriptor_limit() -> None:
 
 def main() -> None:
     """Entry point of the worker process."""
-    dispatch, index, runtime = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3])
+    index, runtime = int(sys.argv[2]), Path(sys.argv[3])
     logging.basicConfig(level=logging.INFO, format=f"ssad[{os.getpid()}]: %(message)s")
     for stopping in (signal.SIGINT, signal.SIGTERM):  # also sent to the whole group: the parent's business
         signal.signal(stopping, signal.SIG_IGN)
     raise_descriptor_limit()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # a connection leaves little garbage, and looking for it costs
-    trio.run(serve, dispatch, index, runtime)
+    with socket.socket(fileno=int(sys.argv[1])) as dispatch:
+        trio.run(serve, dispatch, index, runtime)
 
 
 if __name__ == "__main__":
