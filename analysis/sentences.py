@@ -20,9 +20,14 @@ MEANING = {
 OPEN_RELEVANCE = "there is a difference, but its interval reaches across a margin, so its relevance is open"
 
 
+def significant(value: float, digits: int) -> str:
+    """With so many significant digits, zeros at the end included: 6.00, 0.0196, 170."""
+    return f"{value:#.{digits}g}".removesuffix(".")
+
+
 def signed(value: float, digits: int = 3) -> str:
-    """With sign and significant digits: +0.0196."""
-    return f"{value:+#.{digits}g}"
+    """The same with a sign: +0.0196."""
+    return ("" if value < 0 else "+") + significant(value, digits)
 
 
 def p_text(p: float) -> str:
@@ -53,10 +58,10 @@ def slopes(verdict: Verdict) -> str:
     fit = verdict.slopes
     if not isinstance(fit, SlopeFit):
         return ""
+    baseline, other = (significant(slope.value, 4) for slope in (fit.baseline_slope, fit.other_slope))
     return (
-        f"Slopes: {verdict.baseline} {fit.baseline_slope.value:#.4g}, {verdict.other} {fit.other_slope.value:#.4g} "
-        f"ms per process; residuals {fit.residual_sd_ms:#.3g} ms a trial; {fit.pairs} pairs, {fit.levels} levels, "
-        f"{fit.blocks} blocks"
+        f"Slopes: {verdict.baseline} {baseline}, {verdict.other} {other} ms per process; residuals "
+        f"{significant(fit.residual_sd_ms, 3)} ms a trial; {fit.pairs} pairs, {fit.levels} levels, {fit.blocks} blocks"
     )
 
 
@@ -66,15 +71,16 @@ def cpu(verdict: Verdict) -> str:
     ratio = verdict.cpu.ratio
     if isinstance(ratio, Missing):
         return f"CPU per MB: {costs}; ratio: not enough data: {ratio.reason}"
-    text = f"ratio {ratio.value:#.4g} (95 % CI {ratio.ci_low:#.4g} to {ratio.ci_high:#.4g}, {p_text(ratio.p)})"
+    value, low, high = (significant(number, 4) for number in (ratio.value, ratio.ci_low, ratio.ci_high))
+    text = f"ratio {value} ({100 * ratio.level:.3g} % CI {low} to {high}, {p_text(ratio.p)})"
     return f"CPU per MB: {costs}; {text}"
 
 
 def _cost(cost: Cost) -> str:
     if isinstance(cost.stack, Estimate):
-        return f"{cost.arm} {cost.stack.value:#.3g} s"
+        return f"{cost.arm} {significant(cost.stack.value, 3)} s"
     parts = [part for part in (cost.clients, cost.daemon, cost.boundary) if part is not None]
-    return f"{cost.arm} {sum(parts):#.3g} s" if parts else f"{cost.arm} not measured"
+    return f"{cost.arm} {significant(sum(parts), 3)} s" if parts else f"{cost.arm} not measured"
 
 
 def judgement(verdict: Verdict) -> str:

@@ -30,6 +30,7 @@ from analysis.figures.style import (
 )
 from analysis.frames import Fate
 from analysis.phases import PHASES, phase_times, used_samples
+from analysis.sentences import significant
 from analysis.study import Study
 
 MS_PER_S = 1000
@@ -91,7 +92,7 @@ def _stack(axes: Axes, row: int, cost: Cost) -> None:
         value = cost.stack.value * MS_PER_S
         axes.errorbar(value, row + 0.1, xerr=ends * MS_PER_S, color=BLACK, capsize=3, linewidth=1.2)
         axes.annotate(
-            f" {value:#.3g}",
+            significant(value, 3),
             (cost.stack.ci_high * MS_PER_S, row + 0.1),
             va="center",
             xytext=(4, 0),

@@ -82,6 +82,9 @@ def test_markup_in_a_warning_is_only_text(small: Path) -> None:
 def test_numbers_are_signed_and_p_values_readable() -> None:
     assert sentences.signed(0.01962) == "+0.0196"
     assert sentences.signed(-1.3) == "-1.30"
+    assert sentences.signed(-170.2) == "-170"
+    assert sentences.signed(0.0) == "+0.00"
+    assert sentences.significant(6, 3) == "6.00"
     assert sentences.p_text(0.00001) == "p < 0.0001"
     assert sentences.p_text(0.0312) == "p = 0.031"
 
