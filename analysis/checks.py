@@ -29,6 +29,9 @@ from analysis.models import (
 PERMUTATIONS = 9999
 CHUNK = 1000
 OUTLIER_Z = 5.0
+MIN_ALIKE = 20
+MAX_BINS = 10
+TINY = 1e-12
 MAD_TO_SD = 1.4826
 
 
@@ -72,12 +75,16 @@ def hc3(rows: pd.DataFrame, alpha: float) -> Estimate:
     return slope_estimate(fit, "HC3", 0, 1, alpha, method="OLS, HC3, trials independent")
 
 
+def variance_power(rows: pd.DataFrame, residuals: Floats) -> float:
+    """The variance of a trial is about n to this power: least squares on the logarithms of the squared residuals."""
+    log_n = np.log(rows["n"].to_numpy(dtype=float))
+    return float(np.polyfit(log_n, np.log(np.maximum(residuals**2, TINY)), 1)[0])
+
+
 def weighted(rows: pd.DataFrame, fit: Fit, alpha: float) -> Estimate:
     """Weighted least squares: the variance is taken to be a power of n, fitted to the primary residuals."""
-    squares = np.maximum(fit.residuals**2, 1e-12)
-    log_n = np.log(rows["n"].to_numpy(dtype=float))
-    power = float(np.polyfit(log_n, np.log(squares), 1)[0])
-    weighted_fit = fit_clustered(rows, np.exp(-power * log_n))
+    power = variance_power(rows, fit.residuals)
+    weighted_fit = fit_clustered(rows, rows["n"].to_numpy(dtype=float) ** -power)
     method = f"WLS, variance ~ n^{power:.2f}, CRV3 by block"
     return slope_estimate(weighted_fit, "weighted", 0, 1, alpha, method=method)
 
@@ -120,17 +127,22 @@ def permutation(pairs: pd.DataFrame, seed: int) -> Permutation:
 def outliers(rows: pd.DataFrame, residuals: Floats) -> pd.Series:
     """Classify the used trials: '' for usual, else 'slow' or 'fast'.
 
-    A trial is unusual when its residual is more than :data:`OUTLIER_Z` robust standard deviations (by the
-    median absolute deviation) from the median of its arm's trials of similar n (deciles of the levels).
+    Residuals are divided by the spread that their n should have.  A trial is unusual when its residual then
+    is more than :data:`OUTLIER_Z` robust standard deviations (by the median absolute deviation) from the
+    median of its like: trials of its arm and of similar n, at least :data:`MIN_ALIKE` of them.  Where there
+    are fewer nobody knows what is usual, and nothing is classified.
     """
-    table = pd.DataFrame({"residual": residuals, "impl": rows["impl"].to_numpy()})
-    ranks = rows["n"].rank(method="dense").to_numpy()
-    table["bin"] = np.minimum((ranks - 1) * 10 // max(ranks.max(initial=1), 1), 9)
-    grouped = table.groupby(["impl", "bin"], observed=True)["residual"]
-    away = table["residual"] - grouped.transform("median")
-    scale = MAD_TO_SD * away.abs().groupby([table["impl"], table["bin"]], observed=True).transform("median")
-    z = away / scale.where(scale > 0)
-    return pd.Series(np.select([z > OUTLIER_Z, z < -OUTLIER_Z], ["slow", "fast"], ""), index=rows.index)
+    usual = pd.Series("", index=rows.index, dtype=object)
+    bins = min(len(rows) // 2 // MIN_ALIKE, MAX_BINS)
+    if bins == 0:
+        return usual
+    scaled = residuals / rows["n"].to_numpy(dtype=float) ** (variance_power(rows, residuals) / 2)
+    ranks = (rows["n"].rank(method="average", pct=True).to_numpy() * bins).astype(int).clip(0, bins - 1)
+    like = [rows["arm"].to_numpy(), ranks]
+    away = pd.Series(scaled).groupby(like).transform(lambda values: values - values.median())
+    scale = MAD_TO_SD * away.abs().groupby(like).transform("median")
+    z = (away / scale.where(scale > 0)).to_numpy()
+    return usual.mask(z > OUTLIER_Z, "slow").mask(z < -OUTLIER_Z, "fast")
 
 
 def without_outliers(rows: pd.DataFrame, unusual: pd.Series, alpha: float) -> Estimate:

@@ -100,15 +100,27 @@ def test_permutation_of_few_pairs_matches_all_sign_flips() -> None:
 
 
 def test_outliers_are_classified_and_never_dropped() -> None:
-    rows, _ = WHOLE
-    rows = rows.copy()
-    rows.loc[3, "ms"] *= 3
-    rows.loc[8, "ms"] /= 3
+    rows, _ = frames(Truth(), design=Design(levels=tuple(range(10, 101, 5)), blocks=8))
+    slow, fast = rows.index[rows["n"] == 60][[2, 9]]
+    rows.loc[slow, "ms"] *= 2
+    rows.loc[fast, "ms"] /= 2
     fit = fit_clustered(rows)
     found = checks.outliers(rows, fit.residuals)
-    assert (found[3], found[8]) == ("slow", "fast")
-    assert (found != "").sum() < 6
+    assert (found[slow], found[fast]) == ("slow", "fast")
+    assert (found != "").sum() == 2
     assert len(fit.residuals) == len(rows)
+
+
+def test_too_few_alike_and_nothing_is_unusual() -> None:
+    rows, _ = frames(Truth(), design=Design(levels=(1, 10, 50), blocks=3))
+    rows.loc[3, "ms"] *= 50
+    assert (checks.outliers(rows, fit_clustered(rows).residuals) == "").all()
+
+
+def test_noise_that_grows_with_n_is_not_taken_for_outliers() -> None:
+    fanned = Truth(intercept_ms=0, noise_ms=0, noise_fraction=0.05, block_sd_ms=0)
+    rows, _ = frames(fanned, design=Design(levels=tuple(range(2, 101, 2)), blocks=6))
+    assert (checks.outliers(rows, fit_clustered(rows).residuals) != "").sum() <= 2
 
 
 def test_the_sensitivity_fit_leaves_out_whole_pairs() -> None:
