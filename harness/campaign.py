@@ -9,7 +9,9 @@ writes: the directory itself is locked (flock(2)), so a lock never outlives its 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
+import lzma
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from pydantic import ValidationError
 
 from harness.columns import write_parquet
 from harness.errors import HarnessError, UsageError
-from harness.jsonl import AppendFile, complete_part
+from harness.jsonl import ARCHIVED_SUFFIX, AppendFile, complete_part, read_lines_file
 from harness.plan import Plan
 from harness.records import CAMPAIGN_FILES, SCHEMA_VERSION, Manifest, Record, Sample, Trial
 
@@ -115,9 +117,11 @@ def read_records(path: Path, model: type[R]) -> Iterator[R]:
     UsageError with the line's number when one is not a record.
     """
     try:
-        lines = complete_part(path.read_bytes()).splitlines()
+        lines = complete_part(read_lines_file(path)).splitlines()
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
+    except lzma.LZMAError as error:
+        raise UsageError(f"Cannot unpack {path}{ARCHIVED_SUFFIX}: {error}.") from error
     for number, line in enumerate(lines, start=1):
         try:
             yield model.model_validate_json(line)
@@ -140,6 +144,8 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if (path / f"samples.jsonl{ARCHIVED_SUFFIX}").exists():
+            raise UsageError(f"{path} is archived and takes no more trials; to go on, unpack samples.jsonl with xz -d.")
         self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,8 +179,9 @@ class Recorder:
         """Write both Parquet files from the JSONL files.  HarnessError when the disk does not take them."""
         samples = list(read_records(self.path / "samples.jsonl", Sample))
         try:
-            write_parquet(self.path / "trials.parquet", Trial, self.trials)
-            write_parquet(self.path / "samples.parquet", Sample, samples)
+            for name, model, records in (("trials", Trial, self.trials), ("samples", Sample, samples)):
+                digest = hashlib.sha256((self.path / f"{name}.jsonl").read_bytes()).hexdigest()
+                write_parquet(self.path / f"{name}.parquet", model, records, digest)
         except OSError as error:
             raise HarnessError(f"Cannot write the Parquet files in {self.path}: {error.strerror}.") from error
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.campaign import Campaign, read_campaign, read_records
 from harness.columns import flatten
 from harness.errors import UsageError
-from harness.jsonl import is_torn
+from harness.jsonl import is_torn, read_lines_file
 from harness.ledger import Ledger
 from harness.records import Outcome, Record, Sample, Trial
 from harness.runner import order_of
@@ -48,7 +48,7 @@ def _header(campaign: Campaign) -> Iterator[str]:
 
 def _torn(path: Path) -> Iterator[str]:
     for name in ("trials.jsonl", "samples.jsonl"):
-        if is_torn((path / name).read_bytes()):
+        if is_torn(read_lines_file(path / name)):
             yield f"{name}: the last line is torn; it was never acknowledged, and resume cuts it off."
 
 

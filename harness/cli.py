@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from harness import archive as archiving
 from harness import check as checking
 from harness import runner
 from harness.errors import HarnessError, UsageError
@@ -149,12 +150,19 @@ def resume(directory: Directory, analysis: Analyse = True) -> None:
 @app.command()
 def check(directory: Directory) -> None:
     """Say whether a campaign's directory holds: schema, completeness, order, hashes, Parquet."""
-    findings = _guarded(lambda: checking.check(directory))
+    findings = _guarded(lambda: [*archiving.check_sums(directory), *checking.check(directory)])
     for finding in findings:
         _out().print(finding, markup=False, highlight=False, soft_wrap=True)
     if findings:
         raise typer.Exit(UsageError.exit_code)
     _out().print(f"{directory} holds.", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def archive(directory: Directory) -> None:
+    """Seal a complete campaign: compress its samples, write SHA256SUMS.  What results/reference is."""
+    sums = _guarded(lambda: archiving.archive(directory))
+    _out().print(f"{directory} is archived; {sums} lists its files.", markup=False, highlight=False, soft_wrap=True)
 
 
 def _load(preset: str | None, file: Path | None, settings: list[str] | None, options: dict[str, Any]) -> Plan:

@@ -64,12 +64,16 @@ def to_table(model: type[BaseModel], records: Sequence[BaseModel]) -> Any:
     return pa.Table.from_pylist([flatten(record) for record in records], schema=schema)
 
 
-def write_parquet(path: Path, model: type[BaseModel], records: Sequence[BaseModel]) -> None:
-    """Write atomically: the file is there whole, or as it was before.  OSError as it comes."""
+def write_parquet(path: Path, model: type[BaseModel], records: Sequence[BaseModel], jsonl_sha256: str) -> None:
+    """Write atomically: the file is there whole, or as it was before.  OSError as it comes.
+
+    The metadata say of which JSONL file these are the rows.
+    """
     pq = importlib.import_module("pyarrow.parquet")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        pq.write_table(to_table(model, records), temporary)
+        table = to_table(model, records).replace_schema_metadata({"jsonl_sha256": jsonl_sha256})
+        pq.write_table(table, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

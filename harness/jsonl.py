@@ -7,11 +7,14 @@ is opened again.  When the disk is full in the middle of a line, what was writte
 
 from __future__ import annotations
 
+import lzma
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError
+
+ARCHIVED_SUFFIX = ".xz"
 
 
 class AppendFile:
@@ -56,6 +59,14 @@ class AppendFile:
         while data:
             count = os.pwrite(self._descriptor, data, at)
             data, at = data[count:], at + count
+
+
+def read_lines_file(path: Path) -> bytes:
+    """The content of a JSONL file, or of its compressed form in an archived campaign.  OSError, lzma.LZMAError."""
+    packed = path.with_name(path.name + ARCHIVED_SUFFIX)
+    if packed.is_file() and not path.exists():
+        return lzma.decompress(packed.read_bytes())
+    return path.read_bytes()
 
 
 def complete_part(data: bytes) -> bytes:

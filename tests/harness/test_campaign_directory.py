@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import archive
 from harness.assemble import Setting, assemble
 from harness.campaign import Recorder, make_directory, read_campaign, read_records, write_header
 from harness.columns import column_types, flatten, to_table
@@ -202,3 +203,43 @@ def test_a_table_has_every_column_typed_also_without_rows(recorded: Make) -> Non
         assert table.schema == to_table(model, []).schema
         assert table.to_pylist() == [flatten(record) for record in records]
         assert json.loads(json.dumps(table.to_pylist())) == table.to_pylist()
+
+
+def test_an_incomplete_campaign_is_not_archived(directory: Path) -> None:
+    with pytest.raises(UsageError, match="is not complete"):
+        archive.archive(directory)
+    assert (directory / "samples.jsonl").exists()
+
+
+def test_an_archived_campaign_reads_the_same_and_takes_no_more(
+    directory: Path, recorded: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, samples = recorded(3, 0)
+    with Recorder(directory) as recorder:
+        recorder.append(trial, samples)
+        recorder.write_parquet()
+    monkeypatch.setattr(archive, "check", lambda _path: [])  # complete campaigns are made by the system tests
+    archive.archive(directory)
+    assert not (directory / "samples.jsonl").exists()
+    assert list(read_records(directory / "samples.jsonl", Sample)) == samples
+    assert archive.check_sums(directory) == []
+    with pytest.raises(UsageError, match="takes no more trials"):
+        Recorder(directory)
+
+
+def test_a_sealed_file_that_changes_is_noticed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "check", lambda _path: [])
+    archive.archive(directory)
+    (directory / "plan.json").write_text("{}")
+    (directory / "environment.json").unlink()
+    assert archive.check_sums(directory) == [
+        "environment.json: is missing, but SHA256SUMS lists it.",
+        "plan.json: is not the file that SHA256SUMS lists.",
+    ]
+
+
+def test_a_damaged_archive_is_one_sentence(directory: Path) -> None:
+    (directory / "samples.jsonl").rename(directory / "samples.jsonl.xz")
+    (directory / "samples.jsonl.xz").write_bytes(b"not compressed")
+    with pytest.raises(UsageError, match="Cannot unpack"):
+        list(read_records(directory / "samples.jsonl", Sample))
