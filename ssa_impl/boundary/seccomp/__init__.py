@@ -4,6 +4,7 @@
 * ``notify`` -- the kernel's structures and ioctls.
 * ``processes`` -- the application's processes: memory, descriptors, credentials.
 * ``calls`` -- what each notified call means, as control messages and back.
+* ``children`` -- the supervisor as a parent.
 * ``supervisor`` -- the event loop of ``ssa run``.
 * ``launch`` -- start the application under the filter.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
 from pathlib import Path
 from types import FrameType
 
+from .children import Children, adopt_orphans
 from .filter import Architecture, architecture, build
 from .notify import Listener, SeccompUnavailable, install
 from .supervisor import Supervisor
@@ -27,6 +29,7 @@ def run(command: list[str], daemon: Path) -> int:
         arch = architecture()
     except KeyError:
         raise SeccompUnavailable(f"system call numbers of {os.uname().machine} are not known here") from None
+    adopt_orphans()
     ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
@@ -37,13 +40,21 @@ def run(command: list[str], daemon: Path) -> int:
         listener = _receive_listener(ours, child)
         _pass_signals_on(child)
         failure = ours.recv(4096)  # empty once the program runs: the descriptor is closed on exec
-    Supervisor(Listener(listener), daemon, arch).run()
-    _, status = os.waitpid(child, 0)
+    _raise_descriptor_limit()
+    children = Children(child)
+    Supervisor(Listener(listener), daemon, arch, children).run()
+    code = os.waitstatus_to_exitcode(children.program_status())
+    children.close()
     if failure:
         number, _, text = failure.decode().partition(" ")
         raise OSError(int(number), text)
-    code = os.waitstatus_to_exitcode(status)
     return 128 - code if code < 0 else code
+
+
+def _raise_descriptor_limit() -> None:
+    """Each secure socket takes a descriptor here; the program keeps the limit that it was started with."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _become_application(command: list[str], report: socket.socket, arch: Architecture) -> None:

@@ -1,8 +1,9 @@
-"""The event loop behind ``ssa run``: one epoll, three kinds of sources.
+"""The event loop behind ``ssa run``: one epoll, four kinds of sources.
 
 * the listener: a system call wants to be looked at;
 * a channel: the daemon has answered about one secure socket, or hung up;
-* a pidfd: a process of the application has ended.
+* a pidfd: a process of the application has ended;
+* the children: one of ours has ended and must be waited for.
 
 Which socket a call means is decided by the inode behind the descriptor, not by its number: dup, fork, close and reuse
 make numbers lie.  The kernel does not tell when an application closes a socket that was never connected, so entries
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .calls import Calls
+from .children import Children
 from .entry import Entry
 from .filter import Architecture
 from .notify import Listener, Notification
@@ -28,14 +30,16 @@ from .processes import Process, thread_group
 
 _SWEEP_INTERVAL_S = 5.0
 _SWEEP_AFTER_EXIT_S = 0.05
+_SWEEP_AGAIN_S = 0.1
 _SWEEP_AT_COUNT = 64
 
 
 class Supervisor:
     """Serves one application's process tree until its last process is gone."""
 
-    def __init__(self, listener: Listener, daemon: Path, arch: Architecture) -> None:
+    def __init__(self, listener: Listener, daemon: Path, arch: Architecture, children: Children) -> None:
         self._listener = listener
+        self._children = children
         self._arch = arch
         self._calls = Calls(listener, daemon, self._adopt)
         self._epoll = select.epoll()
@@ -45,6 +49,7 @@ class Supervisor:
         self._by_pidfd: dict[int, Process] = {}
         self._sweep_at_s: float | None = None
         self._sweep_at_count = _SWEEP_AT_COUNT
+        self._suspects: set[int] = set()
         self._handlers: dict[int, Callable[[Notification, Process, Entry], None]] = {
             arch.setsockopt: self._calls.set_option,
             arch.getsockopt: self._calls.get_option,
@@ -55,6 +60,7 @@ class Supervisor:
             arch.getpeername: lambda call, process, entry: self._calls.get_name(call, process, entry, peer=True),
         }
         self._epoll.register(listener.fileno(), select.EPOLLIN)
+        self._epoll.register(children.fileno(), select.EPOLLIN)
 
     def run(self) -> None:
         """Serve until nobody is under the filter any more."""
@@ -66,6 +72,8 @@ class Supervisor:
                     elif events & select.EPOLLHUP:
                         self._close()
                         return
+                elif descriptor == self._children.fileno():
+                    self._children.bury()
                 elif (entry := self._by_channel.get(descriptor)) is not None:
                     self._take_replies(descriptor, entry)
                 elif (process := self._by_pidfd.get(descriptor)) is not None:
@@ -158,13 +166,18 @@ class Supervisor:
         return -1 if self._sweep_at_s is None else max(0.0, self._sweep_at_s - time.monotonic())
 
     def _sweep(self) -> None:
-        """Forget the sockets that no process of the application has open."""
+        """Forget the sockets that no process of the application has open, twice in a row.
+
+        Once is not enough: a process may have passed a socket on to one that was not there when we listed them.
+        """
         open_inodes = set().union(*(process.socket_inodes() for process in self._all_processes()))
-        for inode in [inode for inode in self._entries if inode not in open_inodes]:
+        missing = self._entries.keys() - open_inodes
+        for inode in missing & self._suspects:
             self._forget(self._entries.pop(inode))
+        self._suspects = missing - self._suspects
         self._sweep_at_count = max(_SWEEP_AT_COUNT, 2 * len(self._entries))
         self._sweep_at_s = None
-        self._plan_sweep(_SWEEP_INTERVAL_S)
+        self._plan_sweep(_SWEEP_AGAIN_S if self._suspects else _SWEEP_INTERVAL_S)
 
     def _all_processes(self) -> list[Process]:
         """The processes that have made a call, and those that may have inherited a socket without making one."""
