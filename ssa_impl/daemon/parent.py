@@ -6,14 +6,17 @@ that the sockets of one application spread over all of them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from .. import __version__
 
 _log = logging.getLogger("ssad")
 _GRACE_S = 5.0
+_LONGEST_PATH_BYTES = 107 - len(".d/worker-4194304.inner")  # sun_path of unix(7), for the workers' own names too
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
 """glibc (mallopt(3)): keep freed buffers instead of giving them back to the kernel with each connection"""
 _RESTART_PAUSE_S = (0.0, 0.1, 0.5, 1.0, 5.0)
@@ -41,24 +45,52 @@ class _Worker:
     ready: trio.Event = field(default_factory=trio.Event)
 
 
-def listen(path: Path) -> socket.socket:
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
     """Listen for boundaries at ``path``, for this user only.  Raises CannotStart."""
-    if len(os.fsencode(path)) > 100:
-        raise CannotStart(f"the socket's path is too long for a unix socket (over 100 bytes): {path}; use --socket")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-        _remove_stale(path)
-        previous = os.umask(0o177)
+    if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
+        raise CannotStart(
+            f"the socket's path has more than {_LONGEST_PATH_BYTES} bytes: {path}; choose a shorter one with --socket"
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as listener:
         try:
-            listener.bind(str(path))
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+            _remove_stale(path)
+            previous = os.umask(0o177)
+            try:
+                listener.bind(str(path))
+            finally:
+                os.umask(previous)
+            listener.listen(1024)
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen at {path}: {error.strerror}; choose another place with --socket"
+            ) from None
+        try:
+            yield listener
         finally:
-            os.umask(previous)
-        listener.listen(1024)
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def private_directory(path: Path) -> Iterator[None]:
+    """Keep a directory that nobody but this user may enter: who could would get at the applications' plain text.
+
+    Raises CannotStart when somebody else was here first.
+    """
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
     except OSError as error:
-        listener.close()
-        raise CannotStart(f"cannot listen at {path}: {error.strerror}; choose another place with --socket") from None
-    return listener
+        raise CannotStart(f"cannot make {path}: {error.strerror}; choose another place with --socket") from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise CannotStart(f"others may enter {path}; remove it, or choose another place with --socket")
+    try:
+        yield
+    finally:
+        for leftover in path.glob("worker-*.inner"):
+            leftover.unlink(missing_ok=True)
+        path.rmdir()
 
 
 def _remove_stale(path: Path) -> None:
@@ -78,27 +110,29 @@ class Parent:
         self._runtime = path.with_name(path.name + ".d")
         self._workers: list[_Worker | None] = [None] * worker_count
         self._next = 0
+        self._scope = trio.CancelScope()
+        self._start_failure = ""
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; everything is gone afterwards."""
+        """Serve until SIGTERM or SIGINT; everything is gone afterwards.  Raises CannotStart."""
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
-            listen(self._path) as listener,
+            listening(self._path) as listener,
+            private_directory(self._runtime),
         ):
-            try:
-                self._runtime.mkdir(mode=0o700, exist_ok=True)
-                async with trio.open_nursery() as nursery:
-                    for index in range(len(self._workers)):
-                        await nursery.start(self._keep_alive, index)
-                    self._announce()
-                    nursery.start_soon(self._hand_out, listener)
-                    await signals.__anext__()
-                    nursery.cancel_scope.cancel()
-            finally:
-                self._path.unlink(missing_ok=True)
-                for leftover in self._runtime.glob("worker-*.inner"):
-                    leftover.unlink(missing_ok=True)
-                self._runtime.rmdir()
+            async with trio.open_nursery() as nursery:
+                self._scope = nursery.cancel_scope
+                nursery.start_soon(self._end_on, signals)
+                for index in range(len(self._workers)):
+                    await nursery.start(self._keep_alive, index)
+                self._announce()
+                await self._hand_out(listener)
+        if self._start_failure:
+            raise CannotStart(self._start_failure)
+
+    async def _end_on(self, signals: AsyncIterator[int]) -> None:
+        await anext(signals)
+        self._scope.cancel()
 
     def _announce(self) -> None:
         ready = {
@@ -150,6 +184,10 @@ class Parent:
                     task_status = trio.TASK_STATUS_IGNORED
                     failures = 0
                 await _gone(worker.process)
+                if task_status is not trio.TASK_STATUS_IGNORED:
+                    self._start_failure = f"a worker ended with {worker.process.returncode} before it was ready"
+                    self._scope.cancel()
+                    await trio.sleep_forever()
                 _log.error("worker %d ended with %s; starting another", worker.process.pid, worker.process.returncode)
             finally:
                 self._workers[index] = None
