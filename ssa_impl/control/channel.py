@@ -9,7 +9,7 @@ import array
 import contextlib
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import trio
@@ -100,11 +100,11 @@ class DaemonChannel:
             except ConnectionError:
                 return None
 
-    async def send(self, message: Message) -> None:
+    async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Answer; a boundary that is gone needs no answer."""
         while True:
             try:
-                return send(self._end, message)
+                return send(self._end, message, descriptors)
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._end)
             except (ConnectionError, OSError):

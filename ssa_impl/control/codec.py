@@ -12,7 +12,7 @@ import struct
 from enum import IntEnum
 
 from ..abi import MAX_VALUE_BYTES
-from .messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, Reset, SetOption
+from .messages import Bind, Connect, GetName, GetOption, Hello, Keep, Message, Refusal, Reply, Reset, SetOption
 
 HEADER = struct.Struct("<IHHii")
 MAX_MESSAGE_BYTES = HEADER.size + MAX_VALUE_BYTES
@@ -34,6 +34,7 @@ class MessageKind(IntEnum):
     REFUSAL = 7
     REPLY = 8
     RESET = 9
+    KEEP = 10
 
 
 def encode(message: Message) -> bytes:
@@ -55,6 +56,8 @@ def encode(message: Message) -> bytes:
             fields = (request, MessageKind.REFUSAL, 0, errno, 0, text.encode())
         case Reply(request, errno, value):
             fields = (request, MessageKind.REPLY, 0, errno, 0, value)
+        case Keep(request):
+            fields = (request, MessageKind.KEEP, 0, 0, 0, b"")
         case Reset(request):
             fields = (request, MessageKind.RESET, 0, 0, 0, b"")
     return HEADER.pack(*fields[:5]) + fields[5]
@@ -85,6 +88,8 @@ def decode(data: bytes) -> Message:
             return Reply(request, first, value)
         case MessageKind.RESET:
             return Reset(request)
+        case MessageKind.KEEP:
+            return Keep(request)
     raise MalformedMessage(f"control message of unknown kind {kind}")
 
 

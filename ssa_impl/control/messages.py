@@ -1,4 +1,5 @@
-"""What is said on a control channel: requests of the boundary, one reply of the daemon to each.
+"""What is said on a control channel: requests of the boundary, one reply of the daemon to each, and two wishes of
+the daemon's own.
 
 Replies may come in another order than the requests (a blocking connect waits while another thread asks for an
 option), so each carries its request's number.
@@ -84,7 +85,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Reset:
-    """The daemon's only request: let the application's next end of file be an error.
+    """The daemon's request: let the application's next end of file be an error.
 
     A unix socket has no reset, but closing one end with something unread gives the other ECONNRESET.  The boundary
     writes one byte on the application's behalf, and replies; the daemon then closes its end with the byte unread.
@@ -93,5 +94,16 @@ class Reset:
     request: int = 0
 
 
+@dataclass(frozen=True)
+class Keep:
+    """The daemon's end of the application's connection comes along, for the boundary to keep while the channel lasts.
+
+    With a copy kept, a daemon that dies is no end of file for the application: the boundary sees the channel end, and
+    resets the application's connection itself.
+    """
+
+    request: int = 0
+
+
 Request = Hello | SetOption | GetOption | Bind | Connect | GetName | Refusal
-Message = Request | Reply | Reset
+Message = Request | Reply | Reset | Keep

@@ -18,7 +18,7 @@ import trio
 from ..abi import IPPROTO_TLS, Opt
 from ..control.channel import DaemonChannel, close_all
 from ..control.codec import MalformedMessage
-from ..control.messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, Reset, SetOption
+from ..control.messages import Bind, Connect, GetName, GetOption, Hello, Keep, Message, Refusal, Reply, Reset, SetOption
 from ..errors import ApplicationError, NetworkError, PeerError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Policy, Settings
@@ -32,7 +32,7 @@ from .files import read_regular
 from .inner import InnerListener, drain, fill
 from .outer import Outer
 from .relay import Relay, Wire, say_why, shake_hands
-from .waits import has_hung_up, has_unread
+from .waits import has_hung_up
 
 _log = logging.getLogger("ssad")
 _RESET_S = 2.0
@@ -183,7 +183,7 @@ class Session:
             return False
         application.close()
         with inner:
-            self._succeed(engine)
+            await self._succeed(engine, inner)
             await self._channel.send(Reply(request, 0))
             await self._carry(inner, wire, engine)
         return True
@@ -208,7 +208,7 @@ class Session:
             except SsaError as error:
                 self._fail(error)
                 return False
-            self._succeed(engine)
+            await self._succeed(engine, inner)
             await drain(inner, filled)
             await self._carry(inner, wire, engine)
         return True
@@ -241,12 +241,13 @@ class Session:
                 raise
         return engine, wire
 
-    def _succeed(self, engine: Engine) -> None:
+    async def _succeed(self, engine: Engine, inner: socket.socket) -> None:
         outer = self._outer_socket()
         for peer in (False, True):
             with contextlib.suppress(SsaError):  # the peer may have gone already; then there is no name to keep
                 self._names[peer] = outer.name(peer)
         self._socket.established(engine.negotiated())
+        await self._channel.send(Keep(), [inner.fileno()])
 
     def _fail(self, error: SsaError) -> None:
         """The wire does not stay connected."""
@@ -267,7 +268,7 @@ class Session:
 
     async def _reset(self, inner: socket.socket) -> None:
         """Close the application's connection so that its next end of file is ECONNRESET."""
-        if not has_unread(inner) and not has_hung_up(inner):
+        if not has_hung_up(inner) and not self._boundary_gone.is_set():
             await self._channel.send(Reset())
             with trio.move_on_after(_RESET_S):
                 await self._reset_done.wait()

@@ -91,14 +91,6 @@ async def hung_up(end: socket.socket) -> None:
         await trio.lowlevel.wait_readable(watch.fileno())
 
 
-def has_unread(end: socket.socket) -> bool:
-    """Say whether there is something to read, now."""
-    try:
-        return bool(end.recv(1, socket.MSG_PEEK))
-    except OSError:
-        return False
-
-
 def has_hung_up(end: socket.socket) -> bool:
     """Say whether the other side is closed altogether, now."""
     poll = select.poll()

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import select
 import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ...control import channel as control
 from ...control.codec import MalformedMessage
-from ...control.messages import Message, Reply, Reset
+from ...control.messages import Keep, Message, Reply, Reset
 
 WhenAnswered = Callable[[Reply | None], None]
 """called with the reply, or with None when the daemon is gone"""
@@ -38,6 +39,7 @@ class Entry:
     connect: PendingConnect | None = None
     undelivered: int | None = None
     connected: bool = False
+    kept: socket.socket | None = None  # the daemon's end of the connection (see control.messages.Keep)
     reset_wanted: bool = False
     _waiting: dict[int, WhenAnswered] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -67,6 +69,9 @@ class Entry:
                 self.hang_up()
                 return False
             message, descriptors = received
+            if isinstance(message, Keep) and len(descriptors) == 1:
+                self.kept = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptors[0])
+                continue
             control.close_all(descriptors)
             if isinstance(message, Reply) and (answered := self._waiting.pop(message.request, None)):
                 answered(message)
@@ -74,9 +79,24 @@ class Entry:
                 self.reset_wanted = True
         return False
 
+    def is_abandoned(self) -> bool:
+        """Say whether the daemon is gone although the application still has its side of the connection."""
+        if self.channel is not None or self.kept is None:
+            return False
+        poll = select.poll()
+        poll.register(self.kept, 0)
+        return not poll.poll(0)
+
+    def let_go(self) -> None:
+        """Close the copy of the daemon's end."""
+        if self.kept is not None:
+            self.kept.close()
+            self.kept = None
+
     def reset_done(self) -> None:
-        """Tell the daemon that it may close its end now."""
+        """Close the copy of the daemon's end, and tell the daemon that it may close its own now."""
         self.reset_wanted = False
+        self.let_go()
         if self.channel is not None:
             with contextlib.suppress(OSError):  # it has hung up: then nobody waits for this
                 control.send(self.channel, Reply(0, 0))

@@ -119,6 +119,9 @@ class Supervisor:
         if not entry.take_replies():
             del self._by_channel[descriptor]  # closing has removed it from the epoll set
             self._plan_sweep(_SWEEP_AFTER_EXIT_S)
+            if entry.is_abandoned():
+                self._reset(entry)
+            entry.let_go()
         elif entry.reset_wanted:
             self._reset(entry)
 
@@ -190,10 +193,12 @@ class Supervisor:
         if entry.channel is not None:
             self._by_channel.pop(entry.channel.fileno(), None)
         entry.hang_up()
+        entry.let_go()
 
     def _close(self) -> None:
         for entry in self._entries.values():
             entry.hang_up()
+            entry.let_go()
         for process in self._processes.values():
             process.close()
         self._epoll.close()
