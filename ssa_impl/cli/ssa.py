@@ -5,6 +5,7 @@ Exit codes: the program's own; 2 bad usage, 3 this machine cannot do it, 126 and
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ..boundary.seccomp.launch import CannotStart
 from ..boundary.seccomp.launch import run as run_under_seccomp
 from ..boundary.seccomp.notify import SeccompUnavailable
 from ..control.channel import default_path
@@ -46,8 +48,8 @@ def run(
         code = run_under_seccomp(command, daemon)
     except SeccompUnavailable as why:
         _fail(3, f"cannot supervise system calls: {why}")
-    except OSError as error:
-        _fail(127 if isinstance(error, FileNotFoundError) else 126, f"{command[0]}: {error.strerror}")
+    except CannotStart as error:
+        _fail(127 if error.errno == errno.ENOENT else 126, f"{command[0]}: {error.strerror}")
     sys.stdout.flush()
     os._exit(code)
 

@@ -19,11 +19,15 @@ from .supervisor import Supervisor
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
+class CannotStart(OSError):
+    """The program could not be started; errno and text as execve(2) gave them."""
+
+
 def run(command: list[str], daemon: Path) -> int:
     """Run ``command`` with secure sockets; return its exit code, 128 + N when signal N ended it.
 
-    Raises SeccompUnavailable when this kernel or container does not allow it, FileNotFoundError and
-    PermissionError when the program cannot be started.
+    Raises SeccompUnavailable when this kernel or container does not allow it, CannotStart when the program cannot be
+    started.
     """
     try:
         arch = architecture()
@@ -47,7 +51,7 @@ def run(command: list[str], daemon: Path) -> int:
     children.close()
     if failure:
         number, _, text = failure.decode().partition(" ")
-        raise OSError(int(number), text)
+        raise CannotStart(int(number), text)
     return 128 - code if code < 0 else code
 
 

@@ -210,9 +210,16 @@ def _descendants(pid: int) -> list[int]:
     queue = [pid]
     while queue:
         parent = queue.pop()
-        for children in Path(f"/proc/{parent}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                queue.extend(map(int, children.read_text("ascii").split()))
+        with contextlib.suppress(OSError):  # it may end at any moment, between one look and the next
+            for thread in os.listdir(f"/proc/{parent}/task"):  # noqa: PTH208
+                queue.extend(_children(parent, thread))
         if parent != pid:
             found.append(parent)
     return found
+
+
+def _children(pid: int, thread: str) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{thread}/children").read_text("ascii").split()]
+    except OSError:
+        return []
