@@ -130,7 +130,7 @@ class Party(ABC):
 
     def _tail(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()[-_TAIL_LINES:]
-        return "\n  ".join([" It said:", *lines]) if lines else " It said nothing."
+        return f" It said: {' | '.join(lines)}" if lines else " It said nothing."
 
     def _last_line(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
