@@ -329,7 +329,7 @@ class Says(Party):
     ("script", "kind", "text"),
     [
         ("echo no JSON", PartyLostError, "said b'no JSON', which is not JSON"),
-        ("echo why >&2; exit 1", PartyLostError, r"The speaker ended \(1\) while it was needed. It said:\n  why"),
+        ("echo why >&2; exit 1", PartyLostError, r"The speaker ended \(1\) while it was needed. It said: why"),
         ("kill -9 $$", PartyLostError, "The speaker was ended by SIGKILL while it was needed. It said nothing"),
         ("echo no seccomp here >&2; exit 3", CannotError, "The speaker cannot run here: no seccomp here"),
     ],
