@@ -16,6 +16,7 @@ import subprocess
 from pathlib import Path
 
 SYSCTLS = (
+    "kernel/sched_autogroup_enabled",
     "net/core/default_qdisc",
     "net/core/netdev_max_backlog",
     "net/core/rmem_max",
