@@ -142,7 +142,13 @@ class SecureSocket:
             self.happen(Event.BROKEN)
 
     def take_pending_errno(self) -> int:
-        """SO_ERROR: give the errno of what failed in the background, once."""
+        """SO_ERROR: give the errno of what failed in the background, once; ENOTCONN when there is no connection at all.
+
+        A signal may break off a connect before anybody has seen it.  Whoever then polls and asks for SO_ERROR, as after
+        EINTR one must, would take 0 for success.
+        """
+        if self.state is State.OPEN:
+            return errno.ENOTCONN
         pending, self._pending_errno = self._pending_errno, 0
         return pending
 
