@@ -117,7 +117,7 @@ class Process:
         base = os.open(f"/proc/{self.pid}/cwd", os.O_PATH | os.O_CLOEXEC)
         try:
             with self._with_its_rights():
-                opened = os.open(path, _OPEN_FLAGS, dir_fd=base)
+                opened = os.open(self._meant(path), _OPEN_FLAGS, dir_fd=base)
                 if not stat.S_ISDIR(os.fstat(opened).st_mode):
                     return opened
                 try:
@@ -126,6 +126,14 @@ class Process:
                     os.close(opened)
         finally:
             os.close(base)
+
+    def _meant(self, path: bytes) -> bytes:
+        """Return the path that means here what the process means by ``path``."""
+        own = b"/proc/%d/" % self.pid
+        for name, here in ((b"/proc/self/", own), (b"/proc/thread-self/", own), (b"/dev/fd/", own + b"fd/")):
+            if path.startswith(name):
+                return here + path[len(name) :]
+        return path
 
     @contextlib.contextmanager
     def _with_its_rights(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import select
 import socket
@@ -28,6 +29,7 @@ from .filter import Architecture
 from .notify import Listener, Notification
 from .processes import Process, thread_group
 
+_log = logging.getLogger("ssa")
 _SWEEP_INTERVAL_S = 5.0
 _SWEEP_AFTER_EXIT_S = 0.05
 _SWEEP_AGAIN_S = 0.1
@@ -94,6 +96,9 @@ class Supervisor:
                 self._dispatch(call, process)
         except OSError as error:
             self._listener.answer(call.id, error=error.errno or errno.EIO)
+        except Exception:  # without us every socket call of the application fails: the others go on
+            _log.exception("a defect ended one system call of process %d", call.thread)
+            self._listener.answer(call.id, error=errno.EIO)
 
     def _open(self, call: Notification, process: Process) -> None:
         if len(self._entries) >= self._sweep_at_count:
