@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -104,6 +105,8 @@ class Daemon:
 
     def close(self) -> None:
         """Forget the directory and the log.  The log must know of no defect."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         log = self.log()
         self._log.close()
         self._directory.cleanup()
@@ -162,6 +165,7 @@ class Zygote:
         self._directory = tempfile.TemporaryDirectory(prefix="zygote-")
         self._path = Path(self._directory.name) / "programs"
         self._log = open_log()
+        self._programs: list[Program] = []
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(self._path))
             listener.listen(200)
@@ -171,6 +175,7 @@ class Zygote:
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,
+                start_new_session=True,
                 env=environment(),
                 cwd=ROOT,
             )
@@ -181,7 +186,8 @@ class Zygote:
         line.settimeout(60)
         line.connect(str(self._path))
         line.sendall(json.dumps({"function": function, "arguments": arguments}).encode() + b"\n")
-        return Program(line)
+        self._programs.append(Program(line))
+        return self._programs[-1]
 
     def run(self, function: str, **arguments: object) -> Any:
         """Run a program to its end; return its result."""
@@ -193,11 +199,17 @@ class Zygote:
 
     def stop(self) -> None:
         """End it.  The supervisor must have lived until now, and know of no defect."""
-        assert self.process.poll() is None, self.log()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
-            line.connect(str(self._path))
-            line.sendall(b'{"function": null}\n')
+        code: int | None = None
+        for program in self._programs:  # one that still waits for a word ends now
+            program.close()
+        with contextlib.suppress(ConnectionError, subprocess.TimeoutExpired):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as line:
+                line.connect(str(self._path))
+                line.sendall(b'{"function": null}\n')
             code = self.process.wait(PATIENCE_S)
+        if code is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
         log = self.log()
         self._log.close()
         self._directory.cleanup()

@@ -172,10 +172,11 @@ def hold(secured: ssl.SSLSocket, server: Server) -> str:
     return "released"
 
 
-def flood(secured: ssl.SSLSocket, _server: Server) -> str:
-    """Send without end."""
-    while True:
+def flood(secured: ssl.SSLSocket, server: Server) -> str:
+    """Send until the test lets go."""
+    while not server.released.is_set():
         secured.sendall(bytes(65_536))
+    return _end(secured)
 
 
 def truncate(secured: ssl.SSLSocket, _server: Server) -> str:

@@ -75,7 +75,7 @@ def test_a_failed_connect_leaves_nothing_connected_and_may_be_tried_again(
         got = zygote.run("fail_then_retry", port=port, ca=ca, name=name, good_port=web.port)
     assert got["errno"] == code
     assert text in got["text"]
-    assert got["so_error"] == ""
+    assert got["so_error"] == "ENOTCONN"
     assert got["peer"] == "ENOTCONN"
     assert got["send"] in {"ENOTCONN", "EPIPE"}
     assert got["retry"] == ""

@@ -126,6 +126,13 @@ def test_anchors_as_pem(zygote: Zygote, web: Server, nul: bool) -> None:
     assert zygote.run("download_with_anchors", port=web.port, value=pem, nul=nul) == BODY_SHA256
 
 
+@pytest.mark.parametrize("form", ["/proc/self/fd/{}", "/proc/thread-self/fd/{}", "/dev/fd/{}"])
+def test_a_path_through_the_programs_own_descriptors(zygote: Zygote, web: Server, form: str) -> None:
+    pem = authority().anchors_pem.decode()
+    got = zygote.run("download_with_anchors_in_memory", port=web.port, pem=pem, form=form)
+    assert got == BODY_SHA256
+
+
 @pytest.mark.parametrize("version", [0x0303, 0x0304])
 def test_a_program_may_tighten_versions(zygote: Zygote, web: Server, ca: str, version: int) -> None:
     assert zygote.run("tighten", port=web.port, ca=ca, low=version, high=version) == ["", version]

@@ -25,6 +25,7 @@ MESSAGES = st.one_of(
     st.builds(m.Refusal, NUMBERS, INTS, TEXTS),
     st.builds(m.Reply, NUMBERS, INTS, VALUES),
     st.builds(m.Reset, NUMBERS),
+    st.builds(m.Keep, NUMBERS),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import tempfile
@@ -16,7 +17,7 @@ import trio.testing
 from ssa_impl.abi import IPPROTO_TLS, Opt
 from ssa_impl.control import channel
 from ssa_impl.control.channel import DaemonChannel
-from ssa_impl.control.messages import Connect, Hello, Message, Reply, Reset, SetOption
+from ssa_impl.control.messages import Connect, Hello, Keep, Message, Reply, Reset, SetOption
 from ssa_impl.daemon.inner import InnerListener
 from ssa_impl.daemon.session import Session
 from ssa_impl.policy.model import Policy
@@ -124,6 +125,7 @@ class Booth:
         self.ended = trio.Event()
         self._replies: dict[int, Reply] = {}
         self._number = 0
+        self._kept: int | None = None
 
     async def run(self) -> None:
         """Serve, and say when it is over."""
@@ -145,12 +147,15 @@ class Booth:
             received = channel.receive(self._channel)
             if received is None:
                 raise EOFError
-            self._note(received[0])
+            self._note(*received)
         return self._replies.pop(number)
 
-    def _note(self, message: Message) -> None:
-        if isinstance(message, Reset):
+    def _note(self, message: Message, descriptors: list[int]) -> None:
+        if isinstance(message, Keep):
+            (self._kept,) = descriptors
+        elif isinstance(message, Reset):
             self.application.send(b"\0", socket.MSG_DONTWAIT)
+            self._let_go()
             channel.send(self._channel, Reply(message.request, 0))
         else:
             assert isinstance(message, Reply)
@@ -164,11 +169,17 @@ class Booth:
         """Do as the boundary does while nobody asks anything."""
         await trio.lowlevel.wait_readable(self._channel)
         if received := channel.receive(self._channel):
-            self._note(received[0])
+            self._note(*received)
 
     def hang_up(self) -> None:
         """Close the channel, as the boundary does when nobody has the socket open any more."""
         self._channel.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            os.close(self._kept)
+            self._kept = None
 
     # -- what an application does
 
@@ -195,7 +206,7 @@ class Booth:
     def close(self) -> None:
         """Close whatever is still open."""
         self.application.close()
-        self._channel.close()
+        self.hang_up()
 
 
 Scene = Callable[[Booth, Peer], Coroutine[Any, Any, None]]

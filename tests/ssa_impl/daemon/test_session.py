@@ -224,7 +224,7 @@ def test_no_hostname_is_refused_before_anything_is_sent_and_can_be_mended(blocki
         await booth.open(hostname=None)
         assert await booth.connect(peer.sockaddr, blocking=blocking) == errno.EPROTO
         assert "TLS_REMOTE_HOSTNAME is not set" in await text(booth)
-        assert await so_error(booth) == 0
+        assert await so_error(booth) == errno.ENOTCONN
         assert await booth.set(Opt.TLS_REMOTE_HOSTNAME, b"server.ssa.test\0") == 0
         number = booth.start_connect(peer.sockaddr)
         visitor = await peer.shake_hands()
@@ -502,7 +502,7 @@ def test_what_a_unix_socket_would_say_wrongly() -> None:
         for name, value in (
             (socket.SO_PROTOCOL, IPPROTO_TLS),
             (socket.SO_DOMAIN, socket.AF_INET),
-            (socket.SO_ERROR, 0),
+            (socket.SO_ERROR, errno.ENOTCONN),
         ):
             assert await option(booth, name, socket.SOL_SOCKET, 4) == struct.pack("=i", value)
 

@@ -197,8 +197,14 @@ def test_a_blocking_connect_that_fails_may_be_tried_again() -> None:
     made.broken(NetworkError("refused", errno.ECONNREFUSED))
     assert made.state is State.OPEN
     assert made.get_option(Opt.TLS_ERROR) == b"refused\0"
-    assert made.take_pending_errno() == 0  # the caller was told by the call itself
+    assert made.take_pending_errno() == errno.ENOTCONN  # the caller was told by the call itself
     made.happen(Event.CONNECT)
+
+
+def test_no_connection_is_never_taken_for_success() -> None:
+    """After EINTR, poll and SO_ERROR say whether connect succeeded; it may not even have begun."""
+    assert new().take_pending_errno() == errno.ENOTCONN
+    assert connected().take_pending_errno() == 0
 
 
 def test_a_background_failure_is_told_once_by_so_error() -> None:

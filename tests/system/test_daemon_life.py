@@ -1,0 +1,189 @@
+"""The daemon's life: start, a worker that dies, an end with open connections, and what is left each time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ssa_impl
+from tests.system.daemons import PATIENCE_S, Daemon, Zygote, environment, is_alive, ssa_run, ssad_command
+from tests.system.servers import BODY_SHA256, Server, hold, serving, tls
+from tests.system.waiting import eventually
+
+StartZygote = Callable[[Daemon], Zygote]
+
+
+def test_it_says_once_that_it_is_ready(daemon: Daemon) -> None:
+    assert daemon.ready == {
+        "ready": True,
+        "pid": daemon.process.pid,
+        "workers": daemon.worker_pids(),
+        "socket": str(daemon.path),
+        "openssl": daemon.ready["openssl"],
+        "version": ssa_impl.__version__,
+    }
+    assert daemon.ready["openssl"].startswith("OpenSSL ")
+    assert len(daemon.workers) == 2
+
+
+def test_nobody_else_may_open_its_files(daemon: Daemon) -> None:
+    assert stat.S_IMODE(daemon.path.stat().st_mode) & 0o077 == 0
+    inner = daemon.path.with_name(daemon.path.name + ".d")
+    assert stat.S_IMODE(inner.stat().st_mode) == 0o700
+
+
+def test_nonsense_on_its_socket_hurts_nobody(daemon: Daemon, zygote: Zygote, web: Server, ca: str) -> None:
+    for message in (b"", b"nonsense", bytes(100), bytes(200_000)):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
+            end.connect(str(daemon.path))
+            end.send(message)
+    assert zygote.run("download", port=web.port, ca=ca)["sha256"] == BODY_SHA256
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order_with_open_connections(
+    number: signal.Signals, own_daemon: Daemon, start_zygote: StartZygote, ca: str
+) -> None:
+    zygote = start_zygote(own_daemon)
+    with serving(tls(hold)) as server:
+        programs = [zygote.start("hold_until_end", port=server.port, ca=ca) for _ in range(4)]
+        assert {program.hear() for program in programs} == {0, 1}
+        assert own_daemon.stop(number) == 0
+        for program in programs:
+            program.say(True)
+            got = program.result()
+            assert got["ended"] == ["", "ECONNRESET"]
+            assert got["send"] == "EPIPE"
+            assert got["option"] == "ECONNRESET"
+            assert got["new"] == "ENOTCONN"
+
+
+def test_a_worker_that_dies_takes_its_connections_only_and_is_replaced(
+    own_daemon: Daemon, start_zygote: StartZygote, echoing: Server, web: Server, ca: str
+) -> None:
+    zygote = start_zygote(own_daemon)
+    with serving(tls(hold)) as server:
+        programs = {}
+        for _ in range(2):
+            program = zygote.start("hold_until_end", port=server.port, ca=ca)
+            programs[program.hear()] = program
+        survivor = zygote.start("held", port=echoing.port, ca=ca)
+        doomed = 1 - (survivor.hear()[0] >> 48)
+        os.kill(own_daemon.workers[doomed], signal.SIGKILL)
+        victim = programs.pop(doomed)
+        victim.say(True)
+        got = victim.result()
+        assert got["ended"] == ["", "ECONNRESET"]  # never an end of file, and never a hang
+        assert got["option"] == "ECONNRESET"
+        assert got["new"] == ""
+        survivor.say()
+        assert survivor.result() == "x"
+        eventually(lambda: len(own_daemon.worker_pids()) == 2)
+        eventually(lambda: {zygote.run("worker_of_new_socket") for _ in range(4)} == {0, 1})
+        assert zygote.run("download", port=web.port, ca=ca)["sha256"] == BODY_SHA256
+        server.released.set()
+        (bystander,) = programs.values()
+        bystander.say(False)
+        assert bystander.result()["option"] == ""
+
+
+def test_a_worker_that_dies_again_and_again_is_replaced_again_and_again(
+    own_daemon: Daemon, start_zygote: StartZygote, web: Server, ca: str
+) -> None:
+    zygote = start_zygote(own_daemon)
+    for _ in range(3):
+        before = own_daemon.worker_pids()
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda before=before: len(set(own_daemon.worker_pids()) - set(before)) == 2)  # type: ignore[misc]
+        eventually(lambda: zygote.run("worker_of_new_socket_if_any") != "ENOTCONN")
+    eventually(lambda: {zygote.run("worker_of_new_socket_if_any") for _ in range(4)} == {0, 1})
+    assert zygote.run("download", port=web.port, ca=ca)["sha256"] == BODY_SHA256
+
+
+def test_its_workers_end_with_it_however_it_ends(own_daemon: Daemon) -> None:
+    workers = own_daemon.worker_pids()
+    own_daemon.process.kill()
+    own_daemon.process.wait()
+    for pid in workers:
+        eventually(lambda pid=pid: not is_alive(pid))  # type: ignore[misc]
+    assert own_daemon.path.is_socket()  # nobody was left to remove it
+    again = subprocess.Popen(
+        ssad_command(own_daemon.path, 1), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
+    )
+    with again:
+        assert again.stdout is not None
+        assert '"ready": true' in again.stdout.readline()
+        again.terminate()
+        assert again.wait(PATIENCE_S) == 0
+    assert list(own_daemon.path.parent.iterdir()) == []
+
+
+def ran(*command: str) -> tuple[int, str]:
+    """Run a command that must end by itself; return its exit code and what it complained."""
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60, check=False)
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_a_second_daemon_at_the_same_place_is_refused(daemon: Daemon) -> None:
+    code, complaint = ran(*ssad_command(daemon.path))
+    assert code == 3
+    assert complaint == f"ssad: another ssad listens at {daemon.path}; stop it, or choose another place with --socket\n"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
+        end.connect(str(daemon.path))  # and the first goes on
+
+
+def test_places_where_it_cannot_listen() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        blocked = Path(name) / "file"
+        blocked.write_text("")
+        code, complaint = ran(*ssad_command(blocked / "control.sock"))
+        assert code == 3
+        reason = "File exists; choose another place with --socket"
+        assert complaint == f"ssad: cannot listen at {blocked}/control.sock: {reason}\n"
+        code, complaint = ran(*ssad_command(blocked))
+        assert code == 3
+        assert "Address already in use" in complaint
+        code, complaint = ran(*ssad_command(Path(name) / ("x" * (85 - len(name) - 1))))
+        assert code == 3
+        assert "has more than 84 bytes" in complaint
+        assert [entry.name for entry in Path(name).iterdir()] == ["file"]
+
+
+def test_a_directory_that_others_may_write_is_no_place_for_its_own_sockets() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "control.sock"
+        trap = path.with_name("control.sock.d")
+        trap.mkdir()
+        trap.chmod(0o777)
+        code, complaint = ran(*ssad_command(path))
+        assert code == 3
+        assert str(trap) in complaint
+        assert not path.exists()
+
+
+def test_bad_usage_is_exit_code_2() -> None:
+    assert ran(*ssad_command(Path("/nowhere"), 0))[0] == 2
+    assert ran(sys.executable, "-m", "ssa_impl.cli.ssad", "--nonsense")[0] == 2
+
+
+def test_without_a_daemon_socket_is_enotconn() -> None:
+    program = "import socket\ntry: socket.socket(2, 1, 205)\nexcept OSError as error: print(error.strerror)"
+    with tempfile.TemporaryDirectory() as name:
+        nowhere = Path(name) / "control.sock"
+        command = ssa_run(nowhere, sys.executable, "-c", program)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert (done.returncode, done.stdout) == (0, "Transport endpoint is not connected\n")
+    assert done.stderr == (
+        f"ssa: no daemon listens at {nowhere}: socket() will fail with ENOTCONN until ssad is started\n"
+    )
