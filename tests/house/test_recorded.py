@@ -1,0 +1,29 @@
+"""The recorded campaigns hold, and the README says what the reference says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from analysis import sentences
+from analysis.verdict import VerdictFile
+from harness.archive import check_sums
+from harness.check import check
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "results" / "reference"
+
+
+@pytest.mark.parametrize("name", ["reference", "example"])
+def test_the_recorded_campaigns_hold(name: str) -> None:
+    path = ROOT / "results" / name
+    assert check_sums(path) == []
+    assert check(path) == []
+
+
+def test_the_readme_says_what_the_reference_says() -> None:
+    (verdict,) = VerdictFile.model_validate_json((REFERENCE / "verdict.json").read_bytes()).verdicts
+    said = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    for sentence in (sentences.headline(verdict), sentences.cpu(verdict), sentences.judgement(verdict)):
+        assert sentence in said, f"README.md does not say: {sentence}"
