@@ -62,7 +62,10 @@ class AppendFile:
 
 
 def read_lines_file(path: Path) -> bytes:
-    """The content of a JSONL file, or of its compressed form in an archived campaign.  OSError, lzma.LZMAError."""
+    """The content of a JSONL file, or of its compressed form in an archived campaign.
+
+    OSError, lzma.LZMAError.
+    """
     packed = path.with_name(path.name + ARCHIVED_SUFFIX)
     if packed.is_file() and not path.exists():
         return lzma.decompress(packed.read_bytes())
