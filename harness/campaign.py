@@ -82,7 +82,11 @@ def read_campaign(path: Path) -> Campaign:
     """Read plan.json and environment.json.  UsageError says what is missing or from another version."""
     if not path.is_dir():
         raise UsageError(f"There is no campaign {path}: it is not a directory.")
-    missing = [name for name in CAMPAIGN_FILES if not (path / name).is_file()]
+    missing = [
+        name
+        for name in CAMPAIGN_FILES
+        if not (path / name).is_file() and not (path / f"{name}{ARCHIVED_SUFFIX}").is_file()
+    ]
     if missing:
         raise UsageError(f"{path} is not a campaign's directory: {', '.join(missing)} missing.")
     whole, environment = _read_json(path / "plan.json"), _read_json(path / "environment.json")
