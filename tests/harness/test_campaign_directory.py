@@ -1,3 +1,4 @@
+import contextlib
 import json
 import resource
 from collections.abc import Callable, Iterator
@@ -48,12 +49,18 @@ def directory(tmp_path: Path, plan: Plan) -> Path:
     return path
 
 
-@pytest.fixture
-def small_files() -> Iterator[Callable[[int], None]]:
-    """Nothing may be written beyond so many bytes of a file: what a full disk looks like."""
+@contextlib.contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """Nothing may be written beyond so many bytes of a file: what a full disk looks like.
+
+    Only for a few lines: the test runner's own output may be a file too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_what_was_recorded_is_there(directory: Path, recorded: Make) -> None:
@@ -103,18 +110,20 @@ def test_samples_of_a_trial_that_was_not_recorded_are_cut_off(directory: Path, r
 
 
 @pytest.mark.parametrize("full", ["samples", "trials"])
-def test_a_full_disk_takes_nothing_and_loses_nothing(
-    full: str, directory: Path, recorded: Make, small_files: Make
-) -> None:
+def test_a_full_disk_takes_nothing_and_loses_nothing(full: str, directory: Path, recorded: Make) -> None:
     """With n = 1 a trial's line is longer than its samples', so a limit in between is hit by the trial only."""
     with Recorder(directory) as recorder:
         recorder.append(*recorded(1, 0))
     before = {name: (directory / f"{name}.jsonl").read_bytes() for name in ("samples", "trials")}
     assert len(before["trials"]) > len(before["samples"]) + 100
     with Recorder(directory) as recorder:
-        small_files(2 * len(before["samples"]) + 100 if full == "trials" else len(before["samples"]) + 100)
-        with pytest.raises(HarnessError, match=rf"Cannot write .*{full}\.jsonl: File too large\."):
-            recorder.append(*recorded(1, 1))
+        size = 2 * len(before["samples"]) + 100 if full == "trials" else len(before["samples"]) + 100
+        more = recorded(1, 1)
+        with (
+            pytest.raises(HarnessError, match=rf"Cannot write .*{full}\.jsonl: File too large\."),
+            small_files(size),
+        ):
+            recorder.append(*more)
         assert len(recorder.trials) == 1
     after = {name: (directory / f"{name}.jsonl").read_bytes() for name in ("samples", "trials")}
     assert after == before
