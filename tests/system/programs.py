@@ -562,6 +562,24 @@ def hold_until_end(talk: Talk, port: int, ca: str) -> dict[str, Any]:
         }
 
 
+def connect_to_a_dying_daemon(talk: Talk, port: int, ca: str, blocking: bool) -> dict[str, Any]:
+    """Be in the middle of connect when the worker dies."""
+    with new(ca) as s:
+        s.setblocking(blocking)
+        talk.tell(struct.unpack("=Q", s.getsockopt(TLS, ID, 8))[0] >> 48)
+        started = code(s.connect, ("127.0.0.1", port))
+        if not blocking:
+            poll = select.poll()
+            poll.register(s, select.POLLOUT)
+            ((_, events),) = poll.poll(60_000)
+            assert events & select.POLLERR
+        return {
+            "connect": started,
+            "so_error": code(s.getsockopt, socket.SOL_SOCKET, socket.SO_ERROR),
+            "read": code(s.recv, 1),
+        }
+
+
 def worker_of_new_socket(_talk: Talk) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS) as s:
         number: int = struct.unpack("=Q", s.getsockopt(TLS, ID, 8))[0]

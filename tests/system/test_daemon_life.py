@@ -16,7 +16,7 @@ import pytest
 
 import ssa_impl
 from tests.system.daemons import PATIENCE_S, Daemon, Zygote, environment, is_alive, ssa_run, ssad_command
-from tests.system.servers import BODY_SHA256, Server, hold, serving, tls
+from tests.system.servers import BODY_SHA256, Server, hold, serving, stall, tls
 from tests.system.waiting import eventually
 
 StartZygote = Callable[[Daemon], Zygote]
@@ -94,6 +94,22 @@ def test_a_worker_that_dies_takes_its_connections_only_and_is_replaced(
         (bystander,) = programs.values()
         bystander.say(False)
         assert bystander.result()["option"] == ""
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_worker_that_dies_during_connect(
+    own_daemon: Daemon, start_zygote: StartZygote, ca: str, blocking: bool
+) -> None:
+    zygote = start_zygote(own_daemon)
+    with serving(stall) as server:
+        program = zygote.start("connect_to_a_dying_daemon", port=server.port, ca=ca, blocking=blocking)
+        worker = program.hear()
+        server.caller()
+        os.kill(own_daemon.workers[worker], signal.SIGKILL)
+        got = program.result()
+    assert got["connect"] == ("ECONNRESET" if blocking else "EINPROGRESS")
+    assert got["so_error"] in {"ECONNRESET", "ENOTCONN"}
+    assert got["read"] in {"ECONNRESET", "EINVAL", "ENOTCONN"}
 
 
 def test_a_worker_that_dies_again_and_again_is_replaced_again_and_again(

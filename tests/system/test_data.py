@@ -54,6 +54,16 @@ def test_truncation_is_an_error_not_an_end_of_file(zygote: Zygote, ca: str) -> N
     assert got["version"] == 0x0304
 
 
+def test_truncation_after_a_half_close_is_in_so_error(zygote: Zygote, ca: str) -> None:
+    """The descriptor itself cannot say it: with its own side shut down, a unix socket can no longer be reset."""
+    with serving(tls(truncate)) as server:
+        got = zygote.run("read_to_the_end", port=server.port, ca=ca, half_close=True)
+        assert server.word() == "truncated by me"
+    assert got["ended"][0] == "half"
+    assert got["so_error"] == "ECONNRESET"
+    assert "close_notify" in got["text"]
+
+
 def test_a_reset_is_a_reset(zygote: Zygote, ca: str) -> None:
     with serving(tls(reset)) as server:
         got = zygote.run("read_to_the_end", port=server.port, ca=ca, first="half")
