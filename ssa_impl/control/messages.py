@@ -76,7 +76,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Reply:
-    """The daemon's answer: ``errno`` 0 for success."""
+    """The daemon's answer: ``errno`` 0 for success.  That to a successful connect brings what Keep brings."""
 
     request: int
     errno: int

@@ -183,8 +183,8 @@ class Session:
             return False
         application.close()
         with inner:
-            await self._succeed(engine, inner)
-            await self._channel.send(Reply(request, 0))
+            self._succeed(engine)
+            await self._channel.send(Reply(request, 0), [inner.fileno()])
             await self._carry(inner, wire, engine)
         return True
 
@@ -208,7 +208,8 @@ class Session:
             except SsaError as error:
                 self._fail(error)
                 return False
-            await self._succeed(engine, inner)
+            self._succeed(engine)
+            await self._channel.send(Keep(), [inner.fileno()])
             await drain(inner, filled)
             await self._carry(inner, wire, engine)
         return True
@@ -241,13 +242,12 @@ class Session:
                 raise
         return engine, wire
 
-    async def _succeed(self, engine: Engine, inner: socket.socket) -> None:
+    def _succeed(self, engine: Engine) -> None:
         outer = self._outer_socket()
         for peer in (False, True):
             with contextlib.suppress(SsaError):  # the peer may have gone already; then there is no name to keep
                 self._names[peer] = outer.name(peer)
         self._socket.established(engine.negotiated())
-        await self._channel.send(Keep(), [inner.fileno()])
 
     def _fail(self, error: SsaError) -> None:
         """The wire does not stay connected."""

@@ -69,10 +69,10 @@ class Entry:
                 self.hang_up()
                 return False
             message, descriptors = received
-            if isinstance(message, Keep) and len(descriptors) == 1:
+            if isinstance(message, Keep | Reply) and len(descriptors) == 1:
                 self.kept = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptors[0])
-                continue
-            control.close_all(descriptors)
+            else:
+                control.close_all(descriptors)
             if isinstance(message, Reply) and (answered := self._waiting.pop(message.request, None)):
                 answered(message)
             elif isinstance(message, Reset):
