@@ -151,9 +151,12 @@ class Booth:
         return self._replies.pop(number)
 
     def _note(self, message: Message, descriptors: list[int]) -> None:
-        if isinstance(message, Keep):
+        if descriptors:
+            assert isinstance(message, Keep | Reply)
             (self._kept,) = descriptors
-        elif isinstance(message, Reset):
+        if isinstance(message, Keep):
+            return
+        if isinstance(message, Reset):
             self.application.send(b"\0", socket.MSG_DONTWAIT)
             self._let_go()
             channel.send(self._channel, Reply(message.request, 0))
