@@ -328,7 +328,9 @@ def test_only_one_harness_writes(finished: Path, harness: Program) -> None:
     drop_last_trial(finished)
     with harness.started("resume", str(finished), "--no-analysis") as running:
         running.until("3/4 trials")
+        running.signal(signal.SIGSTOP)
         second = harness("resume", str(finished), "--no-analysis")
+        running.signal(signal.SIGCONT)
         assert running.end().code == 0
     assert (second.code, "Another process is running the campaign" in second.sentence) == (1, True)
 
