@@ -1,6 +1,7 @@
-"""The control channel's two ends: SOCK_SEQPACKET sockets that carry messages and, at most one at a time, a descriptor.
+"""The control channel: SOCK_SEQPACKET sockets that carry messages, and with a message a few descriptors.
 
-The boundary's end is a plain socket for its own event loop; the daemon's end waits in trio.
+The boundary's end is a plain socket for its own event loop; the daemon's end, which waits in trio, is
+:class:`~ssa_impl.control.daemon_channel.DaemonChannel`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ import array
 import contextlib
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-
-import trio
 
 from .codec import MAX_MESSAGE_BYTES, decode, encode
 from .messages import Message
@@ -81,35 +80,3 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
     return found.tolist()
-
-
-class DaemonChannel:
-    """The daemon's end of one secure socket's channel."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        prepare(end)
-
-    async def receive(self) -> tuple[Message, list[int]] | None:
-        """Wait for the next message; None when the boundary has hung up.  Raises MalformedMessage."""
-        while True:
-            try:
-                return receive(self._end)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._end)
-            except ConnectionError:
-                return None
-
-    async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        """Answer; a boundary that is gone needs no answer."""
-        while True:
-            try:
-                return send(self._end, message, descriptors)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._end)
-            except (ConnectionError, OSError):
-                return None
-
-    def close(self) -> None:
-        """Hang up."""
-        self._end.close()

@@ -16,8 +16,9 @@ import struct
 import trio
 
 from ..abi import IPPROTO_TLS, Opt
-from ..control.channel import DaemonChannel, close_all
+from ..control.channel import close_all
 from ..control.codec import MalformedMessage
+from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Bind, Connect, GetName, GetOption, Hello, Keep, Message, Refusal, Reply, Reset, SetOption
 from ..errors import ApplicationError, NetworkError, PeerError, SsaError
 from ..policy.contexts import context_for

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import trio
 
-from ..control.channel import DaemonChannel, close_all
+from ..control.channel import close_all
+from ..control.daemon_channel import DaemonChannel
 from ..policy.model import Policy
 from .inner import InnerListener
 from .session import Session

@@ -12,8 +12,8 @@ import trio
 
 from ssa_impl.abi import MAX_VALUE_BYTES
 from ssa_impl.control import channel
-from ssa_impl.control.channel import DaemonChannel
 from ssa_impl.control.codec import MalformedMessage
+from ssa_impl.control.daemon_channel import DaemonChannel
 from ssa_impl.control.messages import Connect, GetName, Reply, SetOption
 from tests.ssa_impl.outcomes import open_descriptors
 

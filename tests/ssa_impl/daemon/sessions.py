@@ -16,7 +16,7 @@ import trio.testing
 
 from ssa_impl.abi import IPPROTO_TLS, Opt
 from ssa_impl.control import channel
-from ssa_impl.control.channel import DaemonChannel
+from ssa_impl.control.daemon_channel import DaemonChannel
 from ssa_impl.control.messages import Connect, Hello, Keep, Message, Reply, Reset, SetOption
 from ssa_impl.daemon.inner import InnerListener
 from ssa_impl.daemon.session import Session
