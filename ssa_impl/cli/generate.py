@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..abi import IPPROTO_TLS, OPTIONS, Option, Phase
+from ..abi import AF_HOSTNAME, IPPROTO_TLS, MAX_HOSTNAME_BYTES, OPTIONS, TCP_UPGRADE_TLS, Option, Phase
 
 _ROOT = Path(__file__).resolve().parents[2]
 HEADER = _ROOT / "ssa_impl" / "include" / "in_tls.h"
@@ -29,6 +29,22 @@ def header() -> str:
     ]
     lines += [
         f"#define {row.number.name:<32} {row.number:>3} /* {_calls(row)}: {row.meaning} */" for row in OPTIONS.values()
+    ]
+    lines += [
+        "",
+        "/* Option at IPPROTO_TCP: a connected TCP socket goes on as a TLS socket.  Value: the peer's name (client),",
+        " * or nothing (server).  The prototypes' 33 is TCP_FASTOPEN_KEY in today's Linux. */",
+        f"#define TCP_UPGRADE_TLS {TCP_UPGRADE_TLS}",
+        "",
+        "/* Family of connect()'s address when the daemon is to resolve the name.  The prototypes' 43 is AF_SMC in",
+        " * today's Linux. */",
+        f"#define AF_HOSTNAME {AF_HOSTNAME}",
+        "",
+        "struct sockaddr_host {",
+        "    unsigned short sin_family; /* AF_HOSTNAME */",
+        "    unsigned short sin_port;   /* network byte order */",
+        f"    unsigned char sin_addr[{MAX_HOSTNAME_BYTES}]; /* name, NUL-terminated */",
+        "};",
     ]
     return "\n".join([*lines, "", "#endif", ""])
 
@@ -53,6 +69,18 @@ def reference() -> str:
         f"| {row.number:d} | `{row.number.name}` | {_when(row.set)} | {_when(row.get)} "
         f"| {row.kind.value} | {row.meaning} | {row.origin} |"
         for row in OPTIONS.values()
+    ]
+    lines += [
+        "",
+        "## Beside the options",
+        "",
+        f"* `setsockopt(IPPROTO_TCP, TCP_UPGRADE_TLS = {TCP_UPGRADE_TLS}, name)` on a connected TCP socket: the same",
+        "  descriptor goes on as a TLS socket, as client of the peer with that name, or with an empty value as server.",
+        "  Options are set before.  A blocking descriptor waits for the end of the handshake; a non-blocking one gets",
+        "  `EINPROGRESS`, as from `connect`.",
+        f"* `connect` to a `struct sockaddr_host` (family `AF_HOSTNAME` = {AF_HOSTNAME}, port in network byte order,",
+        f"  {MAX_HOSTNAME_BYTES} bytes of name): the daemon resolves the name, over IPv4 and IPv6, and it is",
+        "  TLS_REMOTE_HOSTNAME unless that was set.",
     ]
     return "\n".join([*lines, ""])
 

@@ -12,7 +12,23 @@ import struct
 from enum import IntEnum
 
 from ..abi import MAX_VALUE_BYTES
-from .messages import Bind, Connect, GetName, GetOption, Hello, Keep, Message, Refusal, Reply, Reset, SetOption
+from .messages import (
+    AskEnd,
+    Bind,
+    Claim,
+    Connect,
+    GetName,
+    GetOption,
+    Hello,
+    Keep,
+    Listen,
+    Message,
+    Refusal,
+    Reply,
+    Reset,
+    SetOption,
+    Upgrade,
+)
 
 HEADER = struct.Struct("<IHHii")
 MAX_MESSAGE_BYTES = HEADER.size + MAX_VALUE_BYTES
@@ -35,13 +51,17 @@ class MessageKind(IntEnum):
     REPLY = 8
     RESET = 9
     KEEP = 10
+    LISTEN = 11
+    UPGRADE = 12
+    CLAIM = 13
+    ASK_END = 14
 
 
-def encode(message: Message) -> bytes:
+def encode(message: Message) -> bytes:  # noqa: PLR0912  # one branch for each message
     """Return the bytes of one message."""
     match message:
-        case Hello(request, family, pid):
-            fields = (request, MessageKind.HELLO, 0, family, pid, b"")
+        case Hello(request, family, pid, watches):
+            fields = (request, MessageKind.HELLO, int(watches), family, pid, b"")
         case SetOption(request, level, name, value, by_file):
             fields = (request, MessageKind.SET_OPTION, int(by_file), level, name, value)
         case GetOption(request, level, name, size):
@@ -50,6 +70,14 @@ def encode(message: Message) -> bytes:
             fields = (request, MessageKind.BIND, 0, 0, 0, address)
         case Connect(request, address, blocking):
             fields = (request, MessageKind.CONNECT, int(blocking), 0, 0, address)
+        case Listen(request, backlog):
+            fields = (request, MessageKind.LISTEN, 0, backlog, 0, b"")
+        case Upgrade(request, hostname, blocking):
+            fields = (request, MessageKind.UPGRADE, int(blocking), 0, 0, hostname)
+        case Claim(request):
+            fields = (request, MessageKind.CLAIM, 0, 0, 0, b"")
+        case AskEnd(request):
+            fields = (request, MessageKind.ASK_END, 0, 0, 0, b"")
         case GetName(request, peer):
             fields = (request, MessageKind.GET_NAME, int(peer), 0, 0, b"")
         case Refusal(request, errno, text):
@@ -63,7 +91,7 @@ def encode(message: Message) -> bytes:
     return HEADER.pack(*fields[:5]) + fields[5]
 
 
-def decode(data: bytes) -> Message:
+def decode(data: bytes) -> Message:  # noqa: PLR0912
     """Return the message in ``data``; raise :class:`MalformedMessage` for anything else."""
     if not HEADER.size <= len(data) <= MAX_MESSAGE_BYTES:
         raise MalformedMessage(f"{len(data)} bytes cannot be a control message")
@@ -71,7 +99,7 @@ def decode(data: bytes) -> Message:
     value = data[HEADER.size :]
     match kind:
         case MessageKind.HELLO:
-            return Hello(request, first, second)
+            return Hello(request, first, second, bool(flag))
         case MessageKind.SET_OPTION:
             return SetOption(request, first, second, value, bool(flag))
         case MessageKind.GET_OPTION:
@@ -80,6 +108,14 @@ def decode(data: bytes) -> Message:
             return Bind(request, value)
         case MessageKind.CONNECT:
             return Connect(request, value, bool(flag))
+        case MessageKind.LISTEN:
+            return Listen(request, first)
+        case MessageKind.UPGRADE:
+            return Upgrade(request, value, bool(flag))
+        case MessageKind.CLAIM:
+            return Claim(request)
+        case MessageKind.ASK_END:
+            return AskEnd(request)
         case MessageKind.GET_NAME:
             return GetName(request, bool(flag))
         case MessageKind.REFUSAL:

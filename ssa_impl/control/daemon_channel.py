@@ -21,6 +21,9 @@ class DaemonChannel:
         self._end = end
         prepare(end)
 
+    def fileno(self) -> int:
+        return self._end.fileno()
+
     async def receive(self) -> tuple[Message, list[int]] | None:
         """Wait for the next message; None when the boundary has hung up.  Raises MalformedMessage."""
         while True:

@@ -1,5 +1,8 @@
 """What is said on a control channel: requests of the boundary, one reply of the daemon to each, and two wishes of
-the daemon's own.
+the daemon's own to a boundary that watches its channels.
+
+A secure socket has one channel at least.  A process that came by the application's descriptor without its channel
+(fork, exec, SCM_RIGHTS) opens another with :class:`Claim`; an accepted socket's channel comes with its greeting.
 
 Replies may come in another order than the requests (a blocking connect waits while another thread asks for an
 option), so each carries its request's number.
@@ -12,11 +15,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Hello:
-    """The application called socket(); ``pid`` is for the log, identity comes from the kernel."""
+    """The application called socket(); ``pid`` is for the log, identity comes from the kernel.
+
+    ``watches``: the boundary reads its channels at all times, and serves Keep and Reset.  One that does not (a library
+    inside the application) sends the application's descriptor along, so that the socket can be claimed by it later.
+    """
 
     request: int
     family: int
     pid: int
+    watches: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class GetOption:
 
 @dataclass(frozen=True)
 class Bind:
-    """bind(); ``address`` is the application's sockaddr."""
+    """bind(); ``address`` is the application's ``sockaddr``."""
 
     request: int
     address: bytes
@@ -50,11 +58,56 @@ class Bind:
 
 @dataclass(frozen=True)
 class Connect:
-    """connect(); the application's own socket comes along, ``blocking`` as its file status flags say."""
+    """connect(); the application's own socket comes along, ``blocking`` as its file status flags say.
+
+    ``address`` is the application's ``sockaddr``, or ``struct sockaddr_host`` (AF_HOSTNAME).
+    """
 
     request: int
     address: bytes
     blocking: bool
+
+
+@dataclass(frozen=True)
+class Listen:
+    """listen(); the application's own socket comes along, and becomes a listener of the daemon's making."""
+
+    request: int
+    backlog: int
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """setsockopt(TCP_UPGRADE_TLS) on a connected TCP socket; ``hostname`` is the option's value, empty for a server.
+
+    Two descriptors come along: the TCP socket, and the daemon's end of a new unix stream connection, whose other end
+    takes the TCP socket's place in the application.  When not ``blocking``, that other end comes third: the daemon
+    answers EINPROGRESS and fills it, as with Connect.
+    """
+
+    request: int
+    hostname: bytes
+    blocking: bool
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The first message of another channel for a secure socket that exists; its descriptor comes along.
+
+    ENOTSOCK when the daemon knows no secure socket behind that descriptor, or it is another user's.
+    """
+
+    request: int
+
+
+@dataclass(frozen=True)
+class AskEnd:
+    """After an end of file: errno 0 when it was in order, ECONNRESET when the stream was cut or broke.
+
+    For a boundary that does not watch, and so cannot be asked to reset.
+    """
+
+    request: int
 
 
 @dataclass(frozen=True)
@@ -105,5 +158,5 @@ class Keep:
     request: int = 0
 
 
-Request = Hello | SetOption | GetOption | Bind | Connect | GetName | Refusal
+Request = Hello | SetOption | GetOption | Bind | Connect | Listen | Upgrade | Claim | AskEnd | GetName | Refusal
 Message = Request | Reply | Reset | Keep

@@ -8,11 +8,15 @@ connections that the kernel says it made itself (SO_PEERCRED): nobody else can b
 A non-blocking connect ties at once, and fills the application's send buffer: the descriptor is then neither writable
 nor readable.  Draining it makes it writable, with the edge that EPOLLET needs; closing with the junk unread makes it
 report an error.
+
+A listener is the application's own descriptor too: the worker binds it to a name in the daemon's directory, where
+nobody else can reach it, and connects to it once for each authenticated peer.  It is readable exactly when one waits.
 """
 
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import socket
 import struct
@@ -20,11 +24,13 @@ from pathlib import Path
 
 import trio
 
+from ..control.greeting import encode_greeting
 from ..errors import DaemonError
 from .waits import receive_into
 
 _UCRED = struct.Struct("iII")
 _JUNK = bytes(65_536)
+_FULL_QUEUE_S = 0.005
 
 
 class InnerListener:
@@ -55,6 +61,44 @@ class InnerListener:
         """Stop listening and remove the name."""
         self._listener.close()
         self._path.unlink(missing_ok=True)
+
+
+class ApplicationListener:
+    """The application's descriptor as a listener of its own, at a name in the daemon's directory."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, application: socket.socket, directory: Path, backlog: int) -> None:
+        self.path = directory / f"listener-{os.getpid()}-{next(self._numbers)}"
+        try:
+            application.bind(str(self.path))
+            application.listen(backlog)
+        except OSError as error:
+            raise DaemonError(f"cannot listen on the application's socket: {error.strerror}", errno.EINVAL) from None
+
+    def close(self) -> None:
+        """Remove the name: nobody can be presented to the application any more."""
+        self.path.unlink(missing_ok=True)
+
+
+async def present(path: str, address: bytes, channel: socket.socket) -> socket.socket:
+    """Put a new connection into the application's queue, greeting first; return the daemon's end.
+
+    Waits while the queue is full.  Raises OSError when the application listens no more.
+    """
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        while True:
+            try:
+                end.connect(path)
+                break
+            except BlockingIOError:  # the kernel does not tell when there is room again (unix(7))
+                await trio.sleep(_FULL_QUEUE_S)
+        socket.send_fds(end, [encode_greeting(address)], [channel.fileno()], socket.MSG_NOSIGNAL)
+    except BaseException:
+        end.close()
+        raise
+    return end
 
 
 def _peer_pid(end: socket.socket) -> int:

@@ -20,11 +20,12 @@ from .waits import connect
 class Outer:
     """One TCP socket that can be renewed."""
 
-    def __init__(self, family: int) -> None:
+    def __init__(self, family: int, existing: socket.socket | None = None) -> None:
+        """``existing``: a connected one, to be taken over as it is."""
         self.family = family
         self._options: dict[tuple[int, int], bytes] = {}
         self._bound: Address | None = None
-        self.socket = self._create()
+        self.socket = self._create() if existing is None else existing
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
         """Apply an option of another level than TLS."""
@@ -49,6 +50,13 @@ class Outer:
             raise NetworkError.from_os("bind", error) from None
         self._bound = self.socket.getsockname()
 
+    def listen(self) -> None:
+        """Listen, at a port of the kernel's choice when none was bound."""
+        try:
+            self.socket.listen(socket.SOMAXCONN)
+        except OSError as error:
+            raise NetworkError.from_os("listen", error) from None
+
     async def connect(self, address: Address) -> None:
         """Connect; on failure the socket is as new."""
         if self._bound is not None and self.socket.getsockname()[1] != self._bound[1]:
@@ -59,15 +67,24 @@ class Outer:
             self.renew()
             raise NetworkError.from_os(f"connect to {address[0]} port {address[1]}", error) from None
 
+    def use_family(self, family: int) -> None:
+        """Go on with a socket of this family: the resolver may know the peer by the other one only."""
+        if family != self.family:
+            self.family, self._bound = family, None
+            self.renew()
+
     def renew(self) -> None:
         """Drop the connection and start over with the same options.
 
         The old connection may still hold the port that was bound; then the next connect binds it, or says that.
         """
+        with contextlib.suppress(OSError):  # nobody who has a copy goes on in plain text
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
         self.socket = self._create()
         for (level, name), value in self._options.items():
-            self.socket.setsockopt(level, name, value)
+            with contextlib.suppress(OSError):  # an option of the other family
+                self.socket.setsockopt(level, name, value)
         if self._bound is not None:
             with contextlib.suppress(NetworkError):
                 self.bind(self._bound)

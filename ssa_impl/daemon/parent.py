@@ -24,10 +24,12 @@ import trio
 from OpenSSL import SSL
 
 from .. import __version__
+from ..control.channel import close_all
+from .services import ALL_OTHERS, MAX_POST_BYTES, READY, Post, split_forward
 
 _log = logging.getLogger("ssad")
 _GRACE_S = 5.0
-_LONGEST_PATH_BYTES = 107 - len(".d/worker-4194304.inner")  # sun_path of unix(7), for the workers' own names too
+_LONGEST_PATH_BYTES = 107 - len(".d/listener-4194304-9999999999")  # sun_path of unix(7), for the workers' own names too
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
 """glibc (mallopt(3)): keep freed buffers instead of giving them back to the kernel with each connection"""
 _RESTART_PAUSE_S = (0.0, 0.1, 0.5, 1.0, 5.0)
@@ -88,7 +90,7 @@ def private_directory(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for leftover in path.glob("worker-*.inner"):
+        for leftover in path.iterdir():
             leftover.unlink(missing_ok=True)
         path.rmdir()
 
@@ -164,12 +166,34 @@ class Parent:
                     await self._pass_on(channel)
 
     async def _pass_on(self, channel: socket.socket) -> None:
-        for _ in self._workers:
-            worker = self._workers[self._next]
-            self._next = (self._next + 1) % len(self._workers)
-            if worker is not None and await _give(worker.dispatch, channel):
-                return
+        """Give a channel to the next worker that reads its post; wait only when none does."""
+        for give in (_offer, _give):
+            for _ in self._workers:
+                worker = self._workers[self._next]
+                self._next = (self._next + 1) % len(self._workers)
+                if worker is not None and await give(worker.dispatch, Post.CHANNEL.value, [channel.fileno()]):
+                    return
         _log.error("no worker is alive: a new socket was refused")
+
+    async def _forward(self, worker: _Worker) -> None:
+        """Carry what a worker has for the others, until it ends."""
+        while True:
+            try:
+                data, descriptors, _, _ = socket.recv_fds(worker.dispatch, MAX_POST_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(worker.dispatch)
+                continue
+            except OSError:
+                return
+            if not data:
+                return
+            try:
+                target, message = split_forward(data)
+                for other in self._workers:
+                    if other is not None and other is not worker and target in {other.index, ALL_OTHERS}:
+                        await _give(other.dispatch, message, descriptors)
+            finally:
+                close_all(descriptors)
 
     # -- workers
 
@@ -183,7 +207,10 @@ class Parent:
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
                     failures = 0
-                await _gone(worker.process)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._forward, worker)
+                    await _gone(worker.process)
+                    nursery.cancel_scope.cancel()
                 if task_status is not trio.TASK_STATUS_IGNORED:
                     self._start_failure = f"a worker ended with {worker.process.returncode} before it was ready"
                     self._scope.cancel()
@@ -201,7 +228,7 @@ class Parent:
         with theirs:
             ours.setblocking(False)
             command = [sys.executable, "-m", "ssa_impl.daemon.worker"]
-            arguments = [str(theirs.fileno()), str(index), str(self._runtime)]
+            arguments = [str(theirs.fileno()), str(index), str(len(self._workers)), str(self._runtime)]
             process = subprocess.Popen(
                 [*command, *arguments],
                 pass_fds=[theirs.fileno()],
@@ -213,17 +240,27 @@ class Parent:
     async def _is_ready(self, worker: _Worker) -> bool:
         while True:
             try:
-                return worker.dispatch.recv(16) == b"ready"
+                return worker.dispatch.recv(MAX_POST_BYTES) == READY
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(worker.dispatch)
             except ConnectionError:
                 return False
 
 
-async def _give(dispatch: socket.socket, channel: socket.socket) -> bool:
+async def _offer(dispatch: socket.socket, message: bytes, descriptors: list[int]) -> bool:
+    """Send now; False when the worker does not read, or has ended."""
+    try:
+        socket.send_fds(dispatch, [message], descriptors, socket.MSG_NOSIGNAL)
+    except OSError:
+        return False
+    return True
+
+
+async def _give(dispatch: socket.socket, message: bytes, descriptors: list[int]) -> bool:
+    """Send when the worker reads; False when it has ended."""
     while True:
         try:
-            socket.send_fds(dispatch, [b"+"], [channel.fileno()], socket.MSG_NOSIGNAL)
+            socket.send_fds(dispatch, [message], descriptors, socket.MSG_NOSIGNAL)
         except BlockingIOError:
             await trio.lowlevel.wait_writable(dispatch)
         except OSError:

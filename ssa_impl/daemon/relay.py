@@ -123,7 +123,11 @@ async def say_why(wire: Wire) -> None:
 class Relay:
     """One established connection's pumps; ``run`` returns when both directions have ended in order."""
 
-    def __init__(self, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+    def __init__(
+        self, inner: socket.socket, wire: Wire, engine: Engine, ending: Callable[[], None] = lambda: None
+    ) -> None:
+        """``ending`` is called when both directions have ended in order, before the last wait for the peer."""
+        self._ending = ending
         self._inner = inner
         self._wire = wire
         self._engine = engine
@@ -141,6 +145,7 @@ class Relay:
         if self._failure is not None:
             await say_why(self._wire)
             raise self._failure
+        self._ending()
         if not self._engine.peer_closed:  # closing now would reset what the peer has not read yet
             with trio.move_on_after(_LINGER_S):
                 await self._wire.drain()

@@ -1,8 +1,7 @@
-"""One secure socket in the daemon: it answers its channel's requests and carries its connection.
+"""One secure socket in the daemon: it answers its channels' requests; connecting, listening and upgrading run beside.
 
-Requests are answered at once, except connect, which runs beside the others and answers when it knows.  While the
-socket is not connected, the channel's end ends everything; once connected, the connection lives as long as any copy
-of the application's descriptor does, in whatever process, with or without the boundary.
+While the socket is not connected, the end of its last channel ends everything; once connected, the connection lives as
+long as any copy of the application's descriptor does, in whatever process, with or without the boundary.
 """
 
 from __future__ import annotations
@@ -10,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import os
 import socket
 import struct
+import time
+from collections.abc import Hashable, Sequence
 
 import trio
 
@@ -19,77 +21,153 @@ from ..abi import IPPROTO_TLS, Opt
 from ..control.channel import close_all
 from ..control.codec import MalformedMessage
 from ..control.daemon_channel import DaemonChannel
-from ..control.messages import Bind, Connect, GetName, GetOption, Hello, Keep, Message, Refusal, Reply, Reset, SetOption
-from ..errors import ApplicationError, NetworkError, PeerError, SsaError
+from ..control.messages import (
+    AskEnd,
+    Bind,
+    Connect,
+    GetName,
+    GetOption,
+    Hello,
+    Keep,
+    Listen,
+    Message,
+    Refusal,
+    Reply,
+    Reset,
+    SetOption,
+    Upgrade,
+)
+from ..errors import ApplicationError, NetworkError, SsaError
 from ..policy.contexts import context_for
-from ..policy.model import Policy, Settings
+from ..policy.model import Settings
 from ..policy.resolve import resolve
 from ..sockets.addresses import Address, build_sockaddr, parse_sockaddr
 from ..sockets.secure_socket import SecureSocket
 from ..sockets.states import Event, State
 from ..tls.engine import Engine
-from ..validation.hostname import check_name
+from . import accepting, connecting
 from .files import read_regular
-from .inner import InnerListener, drain, fill
 from .outer import Outer
-from .relay import Relay, Wire, say_why, shake_hands
+from .relay import Relay, Wire
+from .relocation import Option, Transcript, write
+from .services import Post, Services, SharedContext
 from .waits import has_hung_up
 
 _log = logging.getLogger("ssad")
 _RESET_S = 2.0
 """how long the boundary may take to prepare a reset; without it, the application sees end of file"""
 _INT = struct.Struct("=i")
+Heard = tuple[Message, list[int]]
+"""a message, and the descriptors that came with it"""
 
 
 class Session:
-    """What the daemon holds for one secure socket."""
+    """What the daemon holds for one secure socket; ``uid`` owns it."""
 
-    def __init__(self, number: int, channel: DaemonChannel, policy: Policy, listener: InnerListener) -> None:
-        self._channel = channel
-        self._policy = policy
-        self._listener = listener
-        self._socket = SecureSocket(number, policy)
+    def __init__(self, services: Services, uid: int, state: SecureSocket | None = None) -> None:
+        self.services = services
+        self.uid = uid
+        self.socket = state or SecureSocket(services.next_number(), services.policy)
+        self.watched = True
+        """whether the boundary reads its channel at all times"""
+        self.options: list[Option] = []
+        """all that was set, for another worker or another socket to hear again"""
+        self._pid = 0
+        self._inode = 0
         self._outer: Outer | None = None
         self._names: dict[bool, Address] = {}
+        self._shares_context = False
+        self._channels: list[DaemonChannel] = []
         self._reset_done = trio.Event()
         self._boundary_gone = trio.Event()
+        self._nursery: trio.Nursery | None = None
 
-    async def serve(self) -> None:
-        """Run until the socket is gone; whatever it held is released then."""
+    # -- life
+
+    async def serve(self, channel: DaemonChannel, first: Heard | None = None) -> None:
+        """Run until the socket is gone; whatever it held is released then.  ``first`` was heard already."""
+        await self._live(channel, first, None)
+
+    async def serve_accepted(self, channel: DaemonChannel, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+        """Run for a peer that a listener took in."""
+        if self.watched:
+            await channel.send(Keep(), [inner.fileno()])
+        await self._live(channel, None, (inner, wire, engine))
+
+    async def _live(
+        self, channel: DaemonChannel, first: Heard | None, carried: tuple[socket.socket, Wire, Engine] | None
+    ) -> None:
         try:
-            async with trio.open_nursery() as nursery:
-                await self._answer_requests(nursery)
-                self._boundary_gone.set()
-                if self._socket.state is not State.CONNECTED:
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as self._nursery:
+                if carried is not None:
+                    self._nursery.start_soon(self._carry_to_the_end, *carried)
+                await self._attend(channel, first)
         finally:
-            self._channel.close()
+            self.services.by_inode.pop(self._inode, None)
+            for attended in self._channels:
+                attended.close()
             if self._outer is not None:
                 self._outer.socket.close()
 
-    async def _answer_requests(self, nursery: trio.Nursery) -> None:
-        while True:
-            try:
-                received = await self._channel.receive()
-            except MalformedMessage as malformed:
-                _log.warning("closing a control channel: %s", malformed)
-                return
-            if received is None:
-                return
-            message, descriptors = received
-            if isinstance(message, Reply):
+    def attach(self, channel: DaemonChannel) -> None:
+        """Serve another process's channel too."""
+        if self._nursery is None:
+            channel.close()
+            return
+        if self._boundary_gone.is_set():
+            self._boundary_gone = trio.Event()
+        self._nursery.start_soon(self._attend, channel, None)
+
+    async def _attend(self, channel: DaemonChannel, first: Heard | None) -> None:
+        self._channels.append(channel)
+        if first is not None:
+            await self._take(channel, *first)
+        while (heard := await self.next_message(channel)) is not None:
+            await self._take(channel, *heard)
+        channel.close()
+        self._channels.remove(channel)
+        if not self._channels:
+            self._boundary_gone.set()
+            if self.socket.state is not State.CONNECTED and self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
+
+    @staticmethod
+    async def next_message(channel: DaemonChannel) -> Heard | None:
+        """Wait for a channel's next message; None when it has ended, or what came is no message."""
+        try:
+            return await channel.receive()
+        except MalformedMessage as malformed:
+            _log.warning("closing a control channel: %s", malformed)
+            return None
+
+    def end(self) -> None:
+        """Let go of everything."""
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel()
+
+    # -- requests
+
+    async def _take(self, channel: DaemonChannel, message: Message, descriptors: list[int]) -> None:
+        assert self._nursery is not None
+        match message:
+            case Reply():
                 close_all(descriptors)
                 self._reset_done.set()
-                continue
-            if isinstance(message, Connect) and len(descriptors) == 1:
-                application = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptors[0])
-                nursery.start_soon(self._connect, message, application, nursery.cancel_scope)
-            else:
-                await self._channel.send(self._answer(message, descriptors))
+            case Connect() if len(descriptors) == 1:
+                self._nursery.start_soon(connecting.connect, self, channel, message, _unix(descriptors[0]))
+            case Listen() if len(descriptors) == 1:
+                await accepting.listen(self, self._nursery, channel, message, _unix(descriptors[0]))
+            case Upgrade() if len(descriptors) == 3 - message.blocking:
+                self._nursery.start_soon(connecting.upgrade, self, channel, message, descriptors)
+            case SetOption(_, level, Opt.TLS_CONTEXT, value) if level == IPPROTO_TLS and self._is_elsewhere(value):
+                close_all(descriptors)
+                await self._move(channel, message)
+            case _:
+                await channel.send(self._answer(message, descriptors))
 
     def _answer(self, message: Message, descriptors: list[int]) -> Reply:
         try:
-            with self._socket.remembering():
+            with self.socket.remembering():
                 return Reply(message.request, 0, self._perform(message, descriptors))
         except SsaError as error:
             return Reply(message.request, error.errno)
@@ -97,180 +175,213 @@ class Session:
             close_all(descriptors)
 
     def _perform(self, message: Message, descriptors: list[int]) -> bytes:
-        if isinstance(message, Hello) and self._outer is None:
-            if message.family not in {socket.AF_INET, socket.AF_INET6}:
-                raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
-            self._outer = Outer(message.family)
+        if isinstance(message, Hello):
+            self._open(message, descriptors)
             return b""
-        outer = self._outer_socket()
+        outer = self.outer()
         match message:
             case SetOption(_, level, name, value, by_file):
-                self._set_option(level, name, read_regular(descriptors) if by_file else value)
-                return b""
+                self.set_option(level, name, read_regular(descriptors) if by_file else value)
             case GetOption(_, level, name, size):
                 return self._get_option(level, name, size)
             case Bind(_, address):
-                self._socket.happen(Event.BIND)
+                self.socket.happen(Event.BIND)
                 outer.bind(parse_sockaddr(outer.family, address))
-                return b""
             case GetName(_, peer):
                 return self._name(outer, peer)
+            case AskEnd():
+                if self.socket.end_errno:
+                    raise ApplicationError(self.socket.error_text, self.socket.end_errno)
             case Refusal(_, code, text):
                 raise ApplicationError(text, code)
-        raise ApplicationError("the daemon does not know this request", errno.EOPNOTSUPP)
+            case _:
+                raise ApplicationError("the daemon does not know this request", errno.EOPNOTSUPP)
+        return b""
 
-    def _outer_socket(self) -> Outer:
+    def _open(self, hello: Hello, descriptors: Sequence[int]) -> None:
+        if self._outer is None:
+            if hello.family not in {socket.AF_INET, socket.AF_INET6}:
+                raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
+            self._outer = Outer(hello.family)
+            self._pid, self.watched = hello.pid, hello.watches
+        if descriptors:
+            self.be_found_by(os.fstat(descriptors[0]).st_ino)
+
+    def be_found_by(self, inode: int) -> None:
+        """Let other processes claim this socket by the inode of the application's descriptor."""
+        self.services.by_inode.pop(self._inode, None)
+        self._inode = inode
+        if inode:
+            self.services.by_inode[inode] = self
+
+    def outer(self) -> Outer:
+        """Return the wire's socket; ENOTCONN before Hello."""
         if self._outer is None:
             raise ApplicationError("no socket was opened on this channel", errno.ENOTCONN)
         return self._outer
 
+    def adopt(self, outer: Outer) -> None:
+        """Go on with another wire."""
+        if self._outer is not None and self._outer.socket is not outer.socket:
+            self._outer.socket.close()
+        self._outer = outer
+
     # -- options and names
 
-    def _set_option(self, level: int, name: int, value: bytes) -> None:
+    def set_option(self, level: int, name: int, value: bytes) -> None:
+        """Take one option of any level; raises SsaError."""
         if level != IPPROTO_TLS:
-            self._outer_socket().set_option(level, name, value)
-            return
-        self._socket.set_option(name, value)
-        if name == Opt.TLS_TRUSTED_PEER_CERTIFICATES:
-            self._check_anchors()
+            self.outer().set_option(level, name, value)
+        elif name == Opt.TLS_CONTEXT:
+            self._join_context(value)
+            return  # what it stands for has been noted
+        else:
+            self.socket.set_option(name, value)
+            if name == Opt.TLS_TRUSTED_PEER_CERTIFICATES:
+                self._check_anchors()
+        self.options.append((level, name, value))
+
+    def replay(self, options: Sequence[Option]) -> None:
+        """Hear again what another socket was told; raises SsaError."""
+        for option in options:
+            self.set_option(*option)
 
     def _check_anchors(self) -> None:
-        """Make the context now: a bad file is this call's error, and connect need not wait for it."""
+        """Make a context now: a bad file is this call's error, and connect need not wait for it."""
         try:
-            context_for(resolve(self._policy, self._socket.request(hostname="unset")))
+            request = self.socket.request(hostname="unset", with_identities=False)
+            context_for(resolve(self.services.policy, request))
         except SsaError:
-            self._socket.forget(Opt.TLS_TRUSTED_PEER_CERTIFICATES)
+            self.socket.forget(Opt.TLS_TRUSTED_PEER_CERTIFICATES)
             raise
 
     def _get_option(self, level: int, name: int, size_bytes: int) -> bytes:
         if level == IPPROTO_TLS:
-            return self._socket.get_option(name)
+            value = self.socket.get_option(name)
+            if name == Opt.TLS_CONTEXT and self.socket.context_is_own:
+                self._shares_context = True
+                self.services.share_context(self.socket.context, SharedContext(self.uid, tuple(self.options)))
+            return value
         if level == socket.SOL_SOCKET and name == socket.SO_ERROR:
-            return _INT.pack(self._socket.take_pending_errno())
+            return _INT.pack(self.socket.take_pending_errno())
         if level == socket.SOL_SOCKET and name == socket.SO_PROTOCOL:
             return _INT.pack(IPPROTO_TLS)
-        return self._outer_socket().get_option(level, name, size_bytes)
+        return self.outer().get_option(level, name, size_bytes)
 
     def _name(self, outer: Outer, peer: bool) -> bytes:
-        if peer and self._socket.state is not State.CONNECTED:
+        if peer and self.socket.state is not State.CONNECTED:
             raise ApplicationError("the socket is not connected", errno.ENOTCONN)
         return build_sockaddr(outer.family, self._names.get(peer) or outer.name(peer))
 
-    # -- connect
+    # -- contexts shared with other sockets
 
-    async def _connect(self, message: Connect, application: socket.socket, session: trio.CancelScope) -> None:
-        with application:
-            try:
-                with self._socket.remembering():
-                    address, settings = self._begin(message)
-            except SsaError as error:  # nothing has changed, not even a connect that is under way
-                await self._channel.send(Reply(message.request, error.errno))
-                return
-            connect = self._connect_now if message.blocking else self._connect_in_background
-            if await connect(message.request, application, address, settings):
-                session.cancel()
+    def _join_context(self, value: bytes) -> None:
+        """Hear everything that the other socket was told, and resume its sessions."""
+        handle = self.socket.check_context(value)
+        if (shared := self.services.shared_context(handle, self.uid)) is None:
+            raise ApplicationError(f"no context of yours has the number {handle}")
+        self.replay(shared.options)
+        self.socket.set_option(Opt.TLS_CONTEXT, value)
+        self._shares_context = True
 
-    async def _connect_now(
-        self, request: int, application: socket.socket, address: Address, settings: Settings
-    ) -> bool:
-        """The caller waits; return whether there was a connection, when it is over."""
+    def _is_elsewhere(self, value: bytes) -> bool:
+        with contextlib.suppress(SsaError):
+            home = self.services.home_of(self.socket.check_context(value))
+            return home is not None and home != self.services.index
+        return False
+
+    async def _move(self, channel: DaemonChannel, request: SetOption) -> None:
+        """Let the worker that knows the context go on with this socket."""
+        home = self.services.home_of(self.socket.check_context(request.value))
+        assert home is not None
+        transcript = write(self.transcript(request))
+        descriptors = [transcript, channel.fileno(), self.outer().socket.fileno()]
         try:
-            with self._socket.remembering():
-                engine, wire = await self._establish(address, settings)
-                inner = self._listener.tie(application)
-        except SsaError as error:
-            self._fail(error)
-            await self._channel.send(Reply(request, error.errno))
-            return False
-        application.close()
-        with inner:
-            self._succeed(engine)
-            await self._channel.send(Reply(request, 0), [inner.fileno()])
-            await self._carry(inner, wire, engine)
-        return True
+            await self.services.post(home, Post.MOVED, b"", descriptors)
+        finally:
+            os.close(transcript)
+        self.end()
 
-    async def _connect_in_background(
-        self, request: int, application: socket.socket, address: Address, settings: Settings
-    ) -> bool:
-        """The caller polls; return whether there was a connection, when it is over."""
+    def transcript(self, pending: SetOption | None = None, path: str = "") -> Transcript:
+        """Return what another worker needs in order to make this socket; ``pending`` is still to be answered."""
+        options = list(self.options)
+        request = 0
+        if pending is not None:
+            options.append((pending.level, pending.name, pending.value))
+            request = pending.request
+        return Transcript(
+            self.outer().family, self._pid, self.watched, self.uid, self._inode, tuple(options), path, request
+        )
+
+    @classmethod
+    def moved(cls, services: Services, transcript: Transcript, outer: Outer) -> Session:
+        """Return the same socket in this worker; TLS_CONTEXT, the last of its options, is still to be answered."""
+        session = cls(services, transcript.uid)
+        session._outer, session._pid, session.watched = outer, transcript.pid, transcript.watches
+        session.be_found_by(transcript.inode)
+        session.replay(transcript.options[:-1])
+        return session
+
+    def cache_scope(self) -> Hashable:
+        """Return who may resume the sessions of this socket: its context, or its user's processes of one program."""
+        if self._shares_context:
+            return self.socket.context
         try:
-            inner = self._listener.tie(application)
-        except SsaError as error:
-            self._fail(error)
-            await self._channel.send(Reply(request, error.errno))
-            return False
-        with inner:
-            filled = fill(application)
-            application.close()
-            await self._channel.send(Reply(request, errno.EINPROGRESS))
-            try:
-                with self._socket.remembering():
-                    engine, wire = await self._establish(address, settings)
-            except SsaError as error:
-                self._fail(error)
-                return False
-            self._succeed(engine)
-            await self._channel.send(Keep(), [inner.fileno()])
-            await drain(inner, filled)
-            await self._carry(inner, wire, engine)
-        return True
+            return self.uid, os.readlink(f"/proc/{self._pid}/exe")  # noqa: PTH115
+        except OSError:
+            return self.uid, self._pid
 
-    def _begin(self, message: Connect) -> tuple[Address, Settings]:
-        outer = self._outer_socket()
-        event = Event.CONNECT if message.blocking else Event.CONNECT_ASYNC
-        self._socket.check(event)
-        begun = parse_sockaddr(outer.family, message.address), resolve(self._policy, self._socket.request())
-        self._socket.happen(event)
-        return begun
+    # -- an established connection
 
-    async def _establish(self, address: Address, settings: Settings) -> tuple[Engine, Wire]:
-        """TCP, handshake, chain, name: returns only when all of them hold."""
-        outer = self._outer_socket()
-        engine = Engine(context_for(settings), settings)
-        await outer.connect(address)
-        wire = Wire(outer.socket, engine)
-        try:
-            with trio.fail_after(settings.handshake_timeout_s):
-                await shake_hands(engine, wire)
-        except trio.TooSlowError:
-            raise PeerError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
-        if settings.hostname is not None:
-            try:
-                check_name(engine.connection, settings.hostname)
-            except PeerError:
-                engine.close()
-                await say_why(wire)
-                raise
-        return engine, wire
+    def succeed(self, engine: Engine) -> None:
+        """Handshake and validation are over."""
+        self.remember_names()
+        self.socket.established(engine.negotiated())
 
-    def _succeed(self, engine: Engine) -> None:
-        outer = self._outer_socket()
+    def remember_names(self) -> None:
+        """Keep both addresses: the kernel forgets them when the connection ends."""
+        outer = self.outer()
         for peer in (False, True):
             with contextlib.suppress(SsaError):  # the peer may have gone already; then there is no name to keep
                 self._names[peer] = outer.name(peer)
-        self._socket.established(engine.negotiated())
 
-    def _fail(self, error: SsaError) -> None:
+    def fail(self, error: SsaError) -> None:
         """The wire does not stay connected."""
-        self._socket.broken(error)
+        self.socket.broken(error)
         with contextlib.suppress(NetworkError):  # no descriptor is left: the next connect says so
-            self._outer_socket().renew()
+            self.outer().renew()
 
-    async def _carry(self, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+    async def carry(self, inner: socket.socket, wire: Wire, engine: Engine, settings: Settings, key: Hashable) -> None:
         """Relay; return when nobody has the application's descriptor open any more."""
-        relay = Relay(inner, wire, engine)
+
+        def keep_session() -> None:
+            if settings.session_ttl_s and (kept := engine.session()) is not None:
+                self.services.sessions.keep(key, kept, time.monotonic() + settings.session_ttl_s)
+
+        await self._carry(Relay(inner, wire, engine, keep_session), inner)
+
+    async def _carry_to_the_end(self, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+        with inner:
+            await self._carry(Relay(inner, wire, engine), inner)
+        self.end()
+
+    async def _carry(self, relay: Relay, inner: socket.socket) -> None:
         try:
             await relay.run()
         except SsaError as error:
-            self._fail(error)
+            self.fail(error)
             await self._reset(inner)
         if not relay.application_is_gone:
             await self._boundary_gone.wait()
 
     async def _reset(self, inner: socket.socket) -> None:
         """Close the application's connection so that its next end of file is ECONNRESET."""
-        if not has_hung_up(inner) and not self._boundary_gone.is_set():
-            await self._channel.send(Reset())
+        if self.watched and self._channels and not has_hung_up(inner):
+            await self._channels[0].send(Reset())
             with trio.move_on_after(_RESET_S):
                 await self._reset_done.wait()
         inner.close()
+
+
+def _unix(descriptor: int) -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptor)

@@ -1,44 +1,45 @@
 """A worker: one process, one trio loop, its own contexts; it serves the channels that the parent hands to it.
 
-Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD INDEX RUNTIME_DIR``.  It ends when the parent does.
+Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD INDEX WORKERS RUNTIME_DIR``.  It ends when the parent does.
 """
 
 from __future__ import annotations
 
 import gc
-import itertools
 import logging
 import os
 import resource
 import signal
 import socket
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
 
 from ..control.channel import close_all
-from ..control.daemon_channel import DaemonChannel
 from ..policy.model import Policy
 from .inner import InnerListener
-from .session import Session
+from .post import deliver
+from .services import MAX_POST_BYTES, READY, Services
 
 _log = logging.getLogger("ssad")
-_NUMBERS_PER_WORKER = 1 << 48
 
 
-async def serve(dispatch: socket.socket, index: int, runtime: Path) -> None:
-    """Take channels until the parent closes the dispatch socket."""
+async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime: Path) -> None:
+    """Do what the post says until the parent closes the dispatch socket."""
     listener = InnerListener(runtime / f"worker-{os.getpid()}.inner")
-    numbers = itertools.count(index * _NUMBERS_PER_WORKER + 1)
     dispatch.setblocking(False)
     try:
-        dispatch.send(b"ready")
         async with trio.open_nursery() as nursery:
-            while channels := await _next_channels(dispatch):
-                for descriptor in channels:
-                    channel = DaemonChannel(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor))
-                    nursery.start_soon(_serve_one, Session(next(numbers), channel, Policy(), listener))
+
+            def start(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
+                nursery.start_soon(_guarded, serve_one, *arguments)
+
+            services = Services(Policy(), index, worker_count, runtime, listener, dispatch, start)
+            dispatch.send(READY)
+            while received := await _next_post(dispatch):
+                deliver(services, *received)
             nursery.cancel_scope.cancel()
     except BrokenPipeError:
         return  # the parent has ended meanwhile
@@ -46,24 +47,25 @@ async def serve(dispatch: socket.socket, index: int, runtime: Path) -> None:
         listener.close()
 
 
-async def _next_channels(dispatch: socket.socket) -> list[int]:
+async def _next_post(dispatch: socket.socket) -> tuple[bytes, list[int]] | None:
     while True:
         try:
-            data, descriptors, _, _ = socket.recv_fds(dispatch, 16, 4, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors, flags, _ = socket.recv_fds(dispatch, MAX_POST_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(dispatch)
             continue
         if not data:
             close_all(descriptors)
-            return []
-        if descriptors:
-            return list(descriptors)
+            return None
+        if descriptors and not flags & socket.MSG_CTRUNC:
+            return data, list(descriptors)
+        close_all(descriptors)
         _log.error("out of file descriptors: a new socket was refused")
 
 
-async def _serve_one(session: Session) -> None:
+async def _guarded(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
     try:
-        await session.serve()
+        await serve_one(*arguments)
     except Exception:
         _log.exception("a defect ended one secure socket; the others go on")
 
@@ -76,7 +78,7 @@ def raise_descriptor_limit() -> None:
 
 def main() -> None:
     """Entry point of the worker process."""
-    index, runtime = int(sys.argv[2]), Path(sys.argv[3])
+    index, worker_count, runtime = int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
     logging.basicConfig(level=logging.INFO, format=f"ssad[{os.getpid()}]: %(message)s")
     for stopping in (signal.SIGINT, signal.SIGTERM):  # also sent to the whole group: the parent's business
         signal.signal(stopping, signal.SIG_IGN)
@@ -84,7 +86,7 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # a connection leaves little garbage, and looking for it costs
     with socket.socket(fileno=int(sys.argv[1])) as dispatch:
-        trio.run(serve, dispatch, index, runtime)
+        trio.run(serve, dispatch, index, worker_count, runtime)
 
 
 if __name__ == "__main__":

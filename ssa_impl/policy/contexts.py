@@ -7,51 +7,127 @@ A context may not change after its first connection, and loading a trust store c
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 
-from OpenSSL import SSL
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL, crypto
 
-from ..errors import ApplicationError, DaemonError
+from ..errors import ApplicationError, DaemonError, PolicyError
+from ..tls.acceptor import choose, is_ours, select_protocol
+from ..tls.binding import set_server_name_callback
 from ..tls.reasons import note_verification
-from .model import Settings
+from .ciphers import default_ciphers, is_tls_1_3
+from .model import Identity, Role, Settings
 
-_CONTEXTS_KEPT = 128
+_CONTEXTS_KEPT = 256
 
 
 def context_for(settings: Settings) -> SSL.Context:
     """Return the context of these settings.
 
-    Raises ApplicationError(EINVAL) when the anchors hold no certificate, DaemonError when the system has no trust
-    store.
+    Raises ApplicationError(EINVAL) when the anchors hold no certificate, PolicyError(EPROTO) when OpenSSL refuses a key
+    or a certificate (too weak), DaemonError when the system has no trust store.
     """
-    return _context(settings.anchors_pem, settings.version_min, settings.version_max, settings.verify_depth)
+    if settings.role is Role.ACCEPTOR:
+        return _acceptor_context(settings)
+    return _context(replace(settings, hostname=None, alpn=()))  # these two belong to the connection
 
 
 @lru_cache(maxsize=_CONTEXTS_KEPT)
-def _context(anchors_pem: bytes | None, version_min: int, version_max: int, verify_depth: int) -> SSL.Context:
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.set_min_proto_version(version_min)
-    context.set_max_proto_version(version_max)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_options(SSL.OP_NO_RENEGOTIATION)
-    context.set_verify(SSL.VERIFY_PEER, note_verification)
-    context.set_verify_depth(verify_depth)
-    if anchors_pem is None:
-        _load_system_store(context)
-    else:
-        _load_anchors(context, anchors_pem)
+def _acceptor_context(settings: Settings) -> SSL.Context:
+    """The context that a handshake begins with; the initiator's server name may lead to another."""
+    for identity in settings.identities:
+        _context(replace(settings, identities=(identity,)))  # a certificate that cannot be used is refused now
+    context = _context.__wrapped__(replace(settings, identities=choose(settings.identities, "")))
+
+    def admit(connection: SSL.Connection) -> bool:
+        name = (connection.get_servername() or b"").decode("ascii", "replace")
+        if not is_ours(settings.server_names, name):
+            return False
+        connection.set_context(_context(replace(settings, identities=choose(settings.identities, name))))
+        return True
+
+    set_server_name_callback(context, admit)
     return context
 
 
-def _load_anchors(context: SSL.Context, pem: bytes) -> None:
-    descriptor = os.memfd_create("anchors", os.MFD_CLOEXEC)
+@lru_cache(maxsize=_CONTEXTS_KEPT)
+def _context(settings: Settings) -> SSL.Context:
+    accepting = settings.role is Role.ACCEPTOR
+    context = SSL.Context(SSL.TLS_SERVER_METHOD if accepting else SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(settings.version_min)
+    context.set_max_proto_version(settings.version_max)
+    context.set_options(SSL.OP_NO_RENEGOTIATION)
+    if settings.ciphers != default_ciphers():
+        _set_ciphers(context, settings.ciphers)
+    if settings.authenticate_peer:
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_verification)
+        context.set_verify_depth(settings.verify_depth)
+        _load_anchors(context, settings.anchors_pem)
+    for identity in settings.identities:
+        _present(context, identity)
+    if accepting and settings.alpn:
+        context.set_alpn_select_callback(select_protocol(settings.alpn))
+    _set_sessions(context, settings, accepting)
+    return context
+
+
+def _set_ciphers(context: SSL.Context, ciphers: tuple[str, ...]) -> None:
+    context.set_tls13_ciphersuites(":".join(filter(is_tls_1_3, ciphers)).encode("ascii"))
+    if older := [name for name in ciphers if not is_tls_1_3(name)]:  # else TLS 1.3 is the lowest version
+        context.set_cipher_list(":".join(older).encode("ascii"))
+
+
+def _set_sessions(context: SSL.Context, settings: Settings, accepting: bool) -> None:
+    """Initiators' sessions are kept by the daemon; an acceptor's are OpenSSL's business, in this worker."""
+    if accepting and settings.session_ttl_s:
+        context.set_session_id(b"ssa")
+        context.set_timeout(settings.session_ttl_s)
+        context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+        return
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if accepting:
+        context.set_options(SSL.OP_NO_TICKET)
+
+
+def _present(context: SSL.Context, identity: Identity) -> None:
+    key = serialization.load_der_private_key(identity.key_der, password=None)
     try:
-        os.write(descriptor, pem)
-        context.load_verify_locations(f"/proc/self/fd/{descriptor}")
-    except SSL.Error:
-        raise ApplicationError("TLS_TRUSTED_PEER_CERTIFICATES holds no certificate in PEM form") from None
+        with _as_file(identity.chain_pem) as path:
+            context.use_certificate_chain_file(path)
+        context.use_privatekey(crypto.PKey.from_cryptography_key(key))  # type: ignore[arg-type]  # whatever key it is
+    except (SSL.Error, TypeError) as error:
+        raise PolicyError(f"OpenSSL refuses this certificate or key: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    stack = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return "; ".join(entry[2] for entry in stack if len(entry) == 3 and entry[2]) or str(error)
+
+
+@contextmanager
+def _as_file(content: bytes) -> Iterator[str]:
+    """Give bytes a path: pyOpenSSL reads chains and anchors from files only."""
+    descriptor = os.memfd_create("ssa", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
     finally:
         os.close(descriptor)
+
+
+def _load_anchors(context: SSL.Context, pem: bytes | None) -> None:
+    if pem is None:
+        _load_system_store(context)
+        return
+    try:
+        with _as_file(pem) as path:
+            context.load_verify_locations(path)
+    except SSL.Error:
+        raise ApplicationError("TLS_TRUSTED_PEER_CERTIFICATES holds no certificate in PEM form") from None
 
 
 def _load_system_store(context: SSL.Context) -> None:

@@ -2,32 +2,67 @@
 
 from __future__ import annotations
 
-from ..errors import PolicyError
-from .model import Policy, Request, Settings
+from ..abi import Opt
+from ..errors import ApplicationError, PolicyError
+from .ciphers import is_tls_1_3, known_ciphers
+from .model import TLS_1_2, TLS_1_3, Policy, Request, Role, Settings
 
 
-def resolve(policy: Policy, request: Request) -> Settings:
+def resolve(policy: Policy, request: Request, role: Role = Role.INITIATOR) -> Settings:
     """Return the settings of one connection; raise PolicyError (EPROTO) for a request weaker than the policy."""
-    if policy.hostname_required and request.hostname is None:
+    accepting = role is Role.ACCEPTOR
+    if accepting and not request.identities:
+        raise PolicyError("a server needs TLS_CERTIFICATE_CHAIN and TLS_PRIVATE_KEY")
+    if not accepting and policy.hostname_required and request.hostname is None:
         raise PolicyError("TLS_REMOTE_HOSTNAME is not set: the policy asks for the name of the peer")
+    if request.anchors_pem is not None and not policy.honour_application_anchors:
+        raise PolicyError("the policy does not let applications choose their trust anchors")
+    low, high = _versions(policy, request)
+    ciphers = tuple(name for name in policy.ciphers if name not in request.disabled_ciphers)
+    low, high = _versions_with_ciphers(low, high, ciphers)
+    return Settings(
+        role=role,
+        hostname=None if accepting else request.hostname,
+        server_names=request.server_names if accepting else (),
+        anchors_pem=request.anchors_pem,
+        identities=request.identities,
+        authenticate_peer=not accepting or request.request_peer_auth,
+        alpn=request.alpn,
+        version_min=low,
+        version_max=high,
+        ciphers=ciphers,
+        session_ttl_s=_session_ttl_s(policy, request),
+        verify_depth=policy.verify_depth,
+        truncation_allowed=policy.truncation_allowed,
+        handshake_timeout_s=policy.accept_timeout_s if accepting else policy.handshake_timeout_s,
+    )
+
+
+def _versions(policy: Policy, request: Request) -> tuple[int, int]:
     low = policy.version_min if request.version_min is None else request.version_min
     high = policy.version_max if request.version_max is None else request.version_max
     check_version(policy, low)
     check_version(policy, high)
     if low > high:
         raise PolicyError("TLS_VERSION_MIN is above TLS_VERSION_MAX: no version is left")
-    if request.anchors_pem is not None and not policy.honour_application_anchors:
-        raise PolicyError("the policy does not let applications choose their trust anchors")
-    return Settings(
-        hostname=request.hostname,
-        anchors_pem=request.anchors_pem,
-        alpn=request.alpn,
-        version_min=low,
-        version_max=high,
-        verify_depth=policy.verify_depth,
-        truncation_allowed=policy.truncation_allowed,
-        handshake_timeout_s=policy.handshake_timeout_s,
-    )
+    return low, high
+
+
+def _versions_with_ciphers(low: int, high: int, ciphers: tuple[str, ...]) -> tuple[int, int]:
+    """Narrow the versions to those for which a cipher is left."""
+    if not any(is_tls_1_3(name) for name in ciphers):
+        high = min(high, TLS_1_2)
+    if all(is_tls_1_3(name) for name in ciphers):
+        low = max(low, TLS_1_3)
+    if low > high or not ciphers:
+        raise PolicyError("no cipher is left for the versions that are allowed")
+    return low, high
+
+
+def _session_ttl_s(policy: Policy, request: Request) -> int:
+    if not request.session_reuse or not policy.session_reuse_allowed:
+        return 0
+    return policy.session_ttl_s if request.session_ttl_s is None else min(request.session_ttl_s, policy.session_ttl_s)
 
 
 def check_version(policy: Policy, version: int) -> None:
@@ -35,3 +70,25 @@ def check_version(policy: Policy, version: int) -> None:
     if not policy.version_min <= version <= policy.version_max:
         allowed = f"{policy.version_min:#06x} to {policy.version_max:#06x}"
         raise PolicyError(f"version {version:#06x} is outside the policy's range {allowed}")
+
+
+def check_cipher(policy: Policy, name: str, *, enable: bool) -> None:
+    """Raise ApplicationError(EINVAL) for a name unknown to OpenSSL, PolicyError to enable one beyond the policy."""
+    if name not in known_ciphers():
+        raise ApplicationError(f"OpenSSL knows no cipher {name}")
+    if enable and name not in policy.ciphers:
+        raise PolicyError(f"the policy does not allow the cipher {name}")
+
+
+def check_session(policy: Policy, option: Opt, value: int) -> None:
+    """Raise PolicyError when sessions may not be reused, or not for so long."""
+    if option is Opt.TLS_SESSION_REUSE and value and not policy.session_reuse_allowed:
+        raise PolicyError("the policy does not let applications reuse sessions")
+    if option is Opt.TLS_SESSION_TTL and value > policy.session_ttl_s:
+        raise PolicyError(f"the policy keeps sessions for {policy.session_ttl_s} s at most, not {value}")
+
+
+def check_revocation(policy: Policy, option: Opt, value: int) -> None:
+    """Raise PolicyError for a check that this policy cannot make: it must not seem to be made."""
+    if value and option not in policy.revocation_sources:
+        raise PolicyError(f"{option.name} cannot be switched on: the policy has no such check")

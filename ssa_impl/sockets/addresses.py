@@ -7,12 +7,14 @@ import socket
 import struct
 from typing import Any
 
+from ..abi import AF_HOSTNAME
 from ..errors import ApplicationError
 
 _FAMILY = struct.Struct("=H")
 _IPV4 = struct.Struct("!H4s")  # port, address; then 8 bytes of padding
 _IPV6 = struct.Struct("!HI16s")  # port, flow, address; then the scope in host order
 _SCOPE = struct.Struct("=I")
+_HOST = struct.Struct("!H255s")  # port, name
 
 Address = tuple[Any, ...]  # what Python's socket module takes for the family
 
@@ -35,6 +37,19 @@ def parse_sockaddr(family: int, data: bytes) -> Address:
     except struct.error:
         raise ApplicationError("the address is too short", errno.EINVAL) from None
     return socket.inet_ntop(family, raw), port, flow, scope
+
+
+def parse_sockaddr_host(data: bytes) -> tuple[bytes, int] | None:
+    """Return name (with its NUL) and port of a ``struct sockaddr_host``, None for an address of another family.
+
+    Raises ApplicationError(EINVAL) when it is too short.
+    """
+    if len(data) < _FAMILY.size or _FAMILY.unpack_from(data)[0] != AF_HOSTNAME:
+        return None
+    if len(data) < _FAMILY.size + _HOST.size:
+        raise ApplicationError("the address is too short", errno.EINVAL)
+    port, name = _HOST.unpack_from(data, _FAMILY.size)
+    return name.partition(b"\0")[0] + b"\0", port
 
 
 def build_sockaddr(family: int, address: Address) -> bytes:

@@ -7,16 +7,38 @@ remembered as TLS_ERROR.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ..abi import OPTIONS, Opt, Option, Phase
 from ..errors import ApplicationError, SsaError
 from ..policy.model import Policy, Request
-from ..policy.resolve import check_version
+from ..policy.resolve import check_cipher, check_revocation, check_session, check_version
 from ..tls.negotiated import Negotiated
+from .credentials import Credentials
 from .states import Event, State, step
 from .values import Value, parse, serialize
+
+_REVOCATION = frozenset(
+    {
+        Opt.TLS_REVOCATION_CHECKS,
+        Opt.TLS_OCSP_STAPLED_CHECKS,
+        Opt.TLS_OCSP_CHECKS,
+        Opt.TLS_CRL_CHECKS,
+        Opt.TLS_CACHED_REV_CHECKS,
+        Opt.TLS_SERVER_OCSP_STAPLING,
+    }
+)
+_FROM_HANDSHAKE: dict[Opt, Callable[[Negotiated], Value | None]] = {
+    Opt.TLS_ALPN: lambda agreed: agreed.alpn,
+    Opt.TLS_HOSTNAME: lambda agreed: agreed.server_name,
+    Opt.TLS_PEER_IDENTITY: lambda agreed: agreed.peer_identity,
+    Opt.TLS_PEER_CERTIFICATE_CHAIN: lambda agreed: agreed.peer_chain_pem,
+    Opt.TLS_CHOSEN_CIPHER: lambda agreed: agreed.cipher,
+    Opt.TLS_RESUMED_SESSION: lambda agreed: int(agreed.resumed),
+    Opt.TLS_VERSION_CONN: lambda agreed: agreed.version,
+    Opt.TLS_CHOSEN_GROUP: lambda agreed: agreed.group,
+}
 
 
 class SecureSocket:
@@ -26,10 +48,17 @@ class SecureSocket:
         self.state = State.OPEN
         self.negotiated: Negotiated | None = None
         self.error_text = ""
+        self.context = number
+        """the TLS_CONTEXT that this socket belongs to: its own number, or another's"""
         self._number = number
         self._policy = policy
         self._values: dict[Opt, Value] = {}
+        self._credentials = Credentials()
+        self._disabled: set[str] = set()
+        self._server_names: list[str] = []
         self._pending_errno = 0
+        self.end_errno = 0
+        """what an end of file after the connection broke must be"""
 
     @contextmanager
     def remembering(self) -> Iterator[None]:
@@ -46,10 +75,32 @@ class SecureSocket:
         """Take one option.  Errors: ENOPROTOOPT, EOPNOTSUPP (wrong phase), EBADFD, EINVAL, EPROTO (policy)."""
         row = _row(number)
         self._check_phase(row, row.set)
-        value = parse(row.kind, data)
-        if row.number in {Opt.TLS_VERSION_MIN, Opt.TLS_VERSION_MAX} and isinstance(value, int):
-            check_version(self._policy, value)
-        self._values[row.number] = value
+        self._take(row.number, parse(row.kind, data))
+
+    def _take(self, option: Opt, value: Value) -> None:
+        """Keep a value, if the policy lets it be."""
+        match option, value:
+            case ((Opt.TLS_VERSION_MIN | Opt.TLS_VERSION_MAX), int()):
+                check_version(self._policy, value)
+            case ((Opt.TLS_DISABLE_CIPHER | Opt.TLS_ENABLE_CIPHER), str()):
+                enable = option is Opt.TLS_ENABLE_CIPHER
+                check_cipher(self._policy, value, enable=enable)
+                (self._disabled.discard if enable else self._disabled.add)(value)
+            case ((Opt.TLS_SESSION_REUSE | Opt.TLS_SESSION_TTL), int()):
+                check_session(self._policy, option, value)
+            case _, int() if option in _REVOCATION:
+                check_revocation(self._policy, option, value)
+            case Opt.TLS_CERTIFICATE_CHAIN, bytes():
+                self._credentials.add_chain(value)
+            case Opt.TLS_PRIVATE_KEY, bytes():
+                self._credentials.add_key(value)
+                return  # it is in one place only
+            case Opt.TLS_HOSTNAME, str():
+                self._server_names.append(value)
+            case Opt.TLS_CONTEXT, int():
+                self.context = value
+                return
+        self._values[option] = value
 
     def get_option(self, number: int) -> bytes:
         """Give one option.  Errors: ENOPROTOOPT (unknown or set-only), ENOTCONN (not known yet)."""
@@ -65,8 +116,29 @@ class SecureSocket:
         """Take back an option that turned out to be unusable."""
         self._values.pop(number, None)
 
-    def request(self, hostname: str | None = None) -> Request:
-        """Return what the application asked for, for the policy to resolve; ``hostname`` stands in for an unset one."""
+    def default_hostname(self, name: bytes) -> None:
+        """Take the name that the application connects to, unless it has set another.  Raises ApplicationError."""
+        if Opt.TLS_REMOTE_HOSTNAME not in self._values:
+            self.set_option(Opt.TLS_REMOTE_HOSTNAME, name)
+
+    def check_context(self, data: bytes) -> int:
+        """Return the handle in a TLS_CONTEXT that is to be set.  Errors as of set_option."""
+        row = OPTIONS[Opt.TLS_CONTEXT]
+        self._check_phase(row, row.set)
+        handle = parse(row.kind, data)
+        assert isinstance(handle, int)
+        return handle
+
+    @property
+    def context_is_own(self) -> bool:
+        """Whether TLS_CONTEXT is this socket's own handle."""
+        return self.context == self._number
+
+    def request(self, hostname: str | None = None, *, with_identities: bool = True) -> Request:
+        """Return what the application asked for, for the policy to resolve; ``hostname`` stands in for an unset one.
+
+        Raises PolicyError when keys and certificates do not go together; ``with_identities`` False: they do not matter.
+        """
         pick = self._values.get
         return Request(
             hostname=pick(Opt.TLS_REMOTE_HOSTNAME, hostname),  # type: ignore[arg-type]  # the table's kinds say the types
@@ -74,6 +146,12 @@ class SecureSocket:
             alpn=pick(Opt.TLS_ALPN, ()),  # type: ignore[arg-type]
             version_min=pick(Opt.TLS_VERSION_MIN),  # type: ignore[arg-type]
             version_max=pick(Opt.TLS_VERSION_MAX),  # type: ignore[arg-type]
+            identities=self._credentials.identities() if with_identities else (),
+            server_names=tuple(self._server_names),
+            request_peer_auth=bool(pick(Opt.TLS_REQUEST_PEER_AUTH)),
+            disabled_ciphers=frozenset(self._disabled),
+            session_reuse=bool(pick(Opt.TLS_SESSION_REUSE)),
+            session_ttl_s=pick(Opt.TLS_SESSION_TTL),  # type: ignore[arg-type]
         )
 
     def _check_phase(self, row: Option, allowed: Phase | None) -> None:
@@ -86,37 +164,32 @@ class SecureSocket:
             raise ApplicationError(f"{row.number.name} cannot be set in this phase", errno.EOPNOTSUPP)
 
     def _known(self, row: Option) -> Value | None:
-        match row.number:
+        option = row.number
+        if self.negotiated is not None and option in _FROM_HANDSHAKE:
+            return _FROM_HANDSHAKE[option](self.negotiated)
+        match option:
             case Opt.TLS_ERROR:
                 return self.error_text
             case Opt.TLS_ID:
                 return self._number
-            case Opt.TLS_VERSION_MIN:
-                return self._values.get(row.number, self._policy.version_min)
-            case Opt.TLS_VERSION_MAX:
-                return self._values.get(row.number, self._policy.version_max)
-        if self.negotiated is not None and (value := self._from_handshake(row.number, self.negotiated)) is not None:
-            return value
-        return self._values.get(row.number)
+            case Opt.TLS_CONTEXT:
+                return self.context
+            case Opt.TLS_TRUSTED_CIPHERS:
+                return ":".join(name for name in self._policy.ciphers if name not in self._disabled)
+        return self._values.get(option, self._default(option))
 
-    @staticmethod
-    def _from_handshake(number: Opt, agreed: Negotiated) -> Value | None:
-        match number:
-            case Opt.TLS_ALPN:
-                return agreed.alpn
-            case Opt.TLS_PEER_IDENTITY:
-                return agreed.peer_identity
-            case Opt.TLS_PEER_CERTIFICATE_CHAIN:
-                return agreed.peer_chain_pem
-            case Opt.TLS_CHOSEN_CIPHER:
-                return agreed.cipher
-            case Opt.TLS_RESUMED_SESSION:
-                return int(agreed.resumed)
-            case Opt.TLS_VERSION_CONN:
-                return agreed.version
-            case Opt.TLS_CHOSEN_GROUP:
-                return agreed.group
-        return None
+    def _default(self, option: Opt) -> Value | None:
+        """What holds when the application has said nothing."""
+        match option:
+            case Opt.TLS_VERSION_MIN:
+                return self._policy.version_min
+            case Opt.TLS_VERSION_MAX:
+                return self._policy.version_max
+            case Opt.TLS_SESSION_TTL:
+                return self._policy.session_ttl_s
+            case Opt.TLS_SESSION_REUSE | Opt.TLS_REQUEST_PEER_AUTH:
+                return 0
+        return 0 if option in _REVOCATION else None
 
     # -- life
 
@@ -128,6 +201,17 @@ class SecureSocket:
         """Go one step, or raise the refusal."""
         self.state = step(self.state, event)
 
+    @classmethod
+    def accepted(cls, number: int, listener: SecureSocket, agreed: Negotiated) -> SecureSocket:
+        """Return the socket of a peer that a listener took in: its options, and no keys."""
+        made = cls(number, listener._policy)
+        made.state = State.CONNECTED
+        made.negotiated = agreed
+        made.context = listener.context
+        made._values = dict(listener._values)
+        made._disabled = set(listener._disabled)
+        return made
+
     def established(self, agreed: Negotiated) -> None:
         """The handshake and all validation succeeded."""
         self.happen(Event.ESTABLISHED)
@@ -138,7 +222,9 @@ class SecureSocket:
         self.error_text = error.text
         if self.state is not State.CONNECTING:  # a waiting caller is told by the call itself
             self._pending_errno = error.errno
-        if self.state is not State.CONNECTED:
+        if self.state is State.CONNECTED:
+            self.end_errno = errno.ECONNRESET
+        else:
             self.happen(Event.BROKEN)
 
     def take_pending_errno(self) -> int:

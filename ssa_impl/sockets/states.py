@@ -24,6 +24,7 @@ class State(Enum):
     CONNECTING = auto()  # blocking: the caller waits
     CONNECTING_ASYNC = auto()  # non-blocking: the caller polls
     CONNECTED = auto()
+    LISTENING = auto()
     FAILED = auto()
 
 
@@ -35,6 +36,7 @@ class Event(Enum):
     ESTABLISHED = auto()
     BROKEN = auto()
     BIND = auto()
+    LISTEN = auto()
 
 
 TRANSITIONS: dict[State, dict[Event, State]] = {
@@ -42,10 +44,12 @@ TRANSITIONS: dict[State, dict[Event, State]] = {
         Event.CONNECT: State.CONNECTING,
         Event.CONNECT_ASYNC: State.CONNECTING_ASYNC,
         Event.BIND: State.OPEN,
+        Event.LISTEN: State.LISTENING,
     },
     State.CONNECTING: {Event.ESTABLISHED: State.CONNECTED, Event.BROKEN: State.OPEN},
     State.CONNECTING_ASYNC: {Event.ESTABLISHED: State.CONNECTED, Event.BROKEN: State.FAILED},
     State.CONNECTED: {},
+    State.LISTENING: {Event.LISTEN: State.LISTENING},
     State.FAILED: {},
 }
 
@@ -53,6 +57,7 @@ _CONNECTING = {
     Event.CONNECT: (errno.EALREADY, "a connect is already under way"),
     Event.CONNECT_ASYNC: (errno.EALREADY, "a connect is already under way"),
     Event.BIND: (errno.EINVAL, "bind after connect"),
+    Event.LISTEN: (errno.EOPNOTSUPP, "listen after connect"),
 }
 _FAILED = (errno.EBADFD, "the handshake failed; close this socket and open another")
 
@@ -64,8 +69,14 @@ REFUSALS: dict[State, dict[Event, tuple[int, str]]] = {
         Event.CONNECT: (errno.EISCONN, "the socket is connected"),
         Event.CONNECT_ASYNC: (errno.EISCONN, "the socket is connected"),
         Event.BIND: (errno.EINVAL, "bind after connect"),
+        Event.LISTEN: (errno.EOPNOTSUPP, "listen after connect"),
     },
-    State.FAILED: {Event.CONNECT: _FAILED, Event.CONNECT_ASYNC: _FAILED, Event.BIND: _FAILED},
+    State.LISTENING: {
+        Event.CONNECT: (errno.EISCONN, "the socket listens"),
+        Event.CONNECT_ASYNC: (errno.EISCONN, "the socket listens"),
+        Event.BIND: (errno.EINVAL, "bind after listen"),
+    },
+    State.FAILED: dict.fromkeys((Event.CONNECT, Event.CONNECT_ASYNC, Event.BIND, Event.LISTEN), _FAILED),
 }
 
 

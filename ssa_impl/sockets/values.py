@@ -12,11 +12,13 @@ from collections.abc import Callable
 from ..abi import MAX_HOSTNAME_BYTES, Kind
 from ..errors import ApplicationError
 from ..names import is_ip_address
+from .credentials import read_chain, read_key
 
 Value = str | int | bytes | tuple[str, ...]
 
 _INT = struct.Struct("=i")
 _ULONG = struct.Struct("=Q")
+_LONG = struct.Struct("=q")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 WIRE_VERSIONS = (0x0303, 0x0304)
 _MAX_NAMES_BYTES = 32_768  # half of what a ClientHello's extensions may have in all (RFC 8446 section 4.2)
@@ -30,7 +32,7 @@ def parse(kind: Kind, data: bytes) -> Value:
 def serialize(kind: Kind, value: Value) -> bytes:
     """Write the value that getsockopt gives; strings end with a NUL, which their length counts."""
     if isinstance(value, int):
-        return (_ULONG if kind is Kind.ULONG else _INT).pack(value)
+        return {Kind.ULONG: _ULONG, Kind.SECONDS: _LONG}.get(kind, _INT).pack(value)
     if isinstance(value, tuple):
         value = ",".join(value)
     return value if isinstance(value, bytes) else value.encode() + b"\0"
@@ -87,6 +89,20 @@ def _version(data: bytes) -> int:
     return number
 
 
+def _cipher(data: bytes) -> str:
+    if not (name := _text(data)) or not name.isascii() or not name.isprintable():
+        raise ApplicationError("the value must be the name of one cipher")
+    return name
+
+
+def _seconds(data: bytes) -> int:
+    if len(data) != _LONG.size:
+        raise ApplicationError(f"the value must be a long of {_LONG.size} bytes, not {len(data)}")
+    if (number := int(_LONG.unpack(data)[0])) < 0:
+        raise ApplicationError(f"the value must not be negative, as {number} is")
+    return number
+
+
 def _ulong(data: bytes) -> int:
     if len(data) != _ULONG.size:
         raise ApplicationError(f"the value must be an unsigned long of {_ULONG.size} bytes, not {len(data)}")
@@ -99,6 +115,10 @@ _PARSERS: dict[Kind, Callable[[bytes], Value]] = {
     Kind.STRING: _text,
     Kind.NAMES: _names,
     Kind.PEM: bytes,
+    Kind.CHAIN: read_chain,
+    Kind.KEY: read_key,
+    Kind.CIPHER: _cipher,
+    Kind.SECONDS: _seconds,
     Kind.FLAG: _flag,
     Kind.VERSION: _version,
     Kind.ULONG: _ulong,

@@ -1,7 +1,8 @@
-"""Two OpenSSL functions that pyOpenSSL's binding has and its public interface does not wrap."""
+"""The OpenSSL functions that pyOpenSSL's binding has and its public interface does not wrap."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
@@ -19,3 +20,19 @@ def verification_text(code: int) -> str:
     """OpenSSL's words for an X509_V_ERR_* number (X509_verify_cert_error_string(3))."""
     text: bytes = _ffi.string(_lib.X509_verify_cert_error_string(code))
     return text.decode("ascii", "replace")
+
+
+def set_server_name_callback(context: SSL.Context, admit: Callable[[SSL.Connection], bool]) -> None:
+    """Call ``admit`` with each connection whose initiator may have named a server (SNI, RFC 6066 section 3).
+
+    When it says no, the initiator gets the alert unrecognized_name.  pyOpenSSL's own wrapper cannot refuse.
+    """
+
+    def answer(ssl: Any, _alert: Any, _argument: Any) -> int:
+        admitted = admit(SSL.Connection._reverse_mapping[ssl])
+        verdict: int = _lib.SSL_TLSEXT_ERR_OK if admitted else _lib.SSL_TLSEXT_ERR_ALERT_FATAL
+        return verdict
+
+    callback = _ffi.callback("int (*)(SSL *, int *, void *)", answer, error=_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
+    context._tlsext_servername_callback = callback  # for as long as the context lives
+    _lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)

@@ -10,11 +10,12 @@ by what it feeds.
 
 from __future__ import annotations
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from ..errors import PeerError, TruncationError
 from ..names import is_ip_address
-from ..policy.model import Settings
+from ..policy.model import Role, Settings
+from .acceptor import NoCommonProtocol
 from .binding import session_reused
 from .negotiated import Negotiated
 from .reasons import explain
@@ -28,17 +29,24 @@ _OUTPUT_BYTES = 262_144
 class Engine:
     """One connection over a context that is shared with others of the same settings."""
 
-    def __init__(self, context: SSL.Context, settings: Settings) -> None:
+    def __init__(self, context: SSL.Context, settings: Settings, session: SSL.Session | None = None) -> None:
+        """``session``: one of an earlier connection of the same settings, to resume."""
         self._connection = connection = SSL.Connection(context, None)
         self._allow_truncation = settings.truncation_allowed
         self._wire_ended = False
         self._failure: PeerError | None = None
         self.peer_closed = False
         """whether the peer ended its side in order"""
+        self._accepting = settings.role is Role.ACCEPTOR
+        if self._accepting:
+            connection.set_accept_state()
+            return
         if settings.hostname is not None and not is_ip_address(settings.hostname):
             connection.set_tlsext_host_name(settings.hostname.rstrip(".").encode("ascii"))
         if settings.alpn:
             connection.set_alpn_protos([name.encode("ascii") for name in settings.alpn])
+        if session is not None:
+            connection.set_session(session)
         connection.set_connect_state()
 
     @property
@@ -61,6 +69,8 @@ class Engine:
             if self._wire_ended:
                 raise PeerError("the peer closed the connection during the handshake") from None
             return False
+        except NoCommonProtocol:
+            raise PeerError("handshake failed: the peer speaks none of the protocols of TLS_ALPN") from None
         except SSL.Error as error:
             raise PeerError(f"handshake failed: {explain(self._connection, error)}") from None
         return True
@@ -117,8 +127,20 @@ class Engine:
             group=connection.get_group_name() or "",
             alpn=connection.get_alpn_proto_negotiated().decode("ascii", "replace"),
             resumed=session_reused(connection),
-            peer_chain=tuple(connection.get_peer_cert_chain() or ()),
+            server_name=(connection.get_servername() or b"").decode("ascii", "replace"),
+            peer_chain=self._peer_chain(),
         )
+
+    def session(self) -> SSL.Session | None:
+        """Return what a later connection can resume: in TLS 1.3 the ticket that came last."""
+        return self._connection.get_session()
+
+    def _peer_chain(self) -> tuple[crypto.X509, ...]:
+        """Return what the peer presented, leaf first; an acceptor gets it from OpenSSL in two parts."""
+        chain = self._connection.get_peer_cert_chain() or []
+        if self._accepting and (leaf := self._connection.get_peer_certificate()) is not None:
+            chain.insert(0, leaf)
+        return tuple(chain)
 
     def _end_without_notice(self) -> None:
         if not self._allow_truncation:

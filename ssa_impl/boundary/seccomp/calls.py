@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, OPTIONS, Kind
@@ -26,22 +27,30 @@ _EDAEMON = {True: errno.ECONNRESET, False: errno.ENOTCONN}  # by: was there an o
 
 
 class Calls:
-    """The handlers; one instance per supervisor."""
+    """The handlers; one instance per supervisor.
 
-    def __init__(self, listener: Listener, daemon: Path, adopt: Callable[[Entry], None]) -> None:
+    ``adopt`` takes up the entry of a socket that the application has now; ``again`` forgets the sockets that nobody has
+    open and then calls back, or says that there are none.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        daemon: Path,
+        adopt: Callable[[Entry], None],
+        again: Callable[[Callable[[], None]], bool],
+    ) -> None:
         self._listener = listener
         self._daemon = daemon
         self._adopt = adopt
+        self._again = again
 
     # -- socket
 
     def socket(self, call: Notification, process: Process) -> Entry:
         """socket(family, type, IPPROTO_TLS); ENOTCONN when no daemon can be reached."""
         family, kind = _int(call.arguments[0]), call.arguments[1]
-        try:
-            entry = Entry(control.dial(self._daemon))
-        except OSError:
-            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN)) from None
+        entry = self.dial()
 
         def answered(reply: Reply | None) -> None:
             code = errno.ENOTCONN if reply is None else reply.errno
@@ -51,6 +60,13 @@ class Calls:
 
         entry.ask(lambda number: Hello(number, family, process.pid), answered)
         return entry
+
+    def dial(self) -> Entry:
+        """Open a channel.  OSError(ENOTCONN) when no daemon can be reached."""
+        try:
+            return Entry(control.dial(self._daemon))
+        except OSError:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN)) from None
 
     def _hand_over(self, call: Notification, entry: Entry, kind: int) -> bool:
         """Put the application's descriptor into the caller; False when it was interrupted meanwhile."""
@@ -75,7 +91,7 @@ class Calls:
         if level == IPPROTO_TLS and _is_path(name, value):
             self._set_by_file(call, process, entry, name, value)
         else:
-            entry.ask(lambda number: SetOption(number, level, name, value), self._plain_answer(call, entry))
+            entry.ask(lambda number: SetOption(number, level, name, value), self.plain_answer(call, entry))
 
     def _set_by_file(self, call: Notification, process: Process, entry: Entry, name: int, value: bytes) -> None:
         path = value.rstrip(b"\0")
@@ -86,10 +102,10 @@ class Calls:
         except OSError as error:
             code = errno.EACCES if error.errno == errno.EPERM else (error.errno or errno.EINVAL)
             text = f"{path.decode('utf-8', 'replace')}: {error.strerror}"
-            entry.ask(lambda number: Refusal(number, code, text), self._plain_answer(call, entry))
+            entry.ask(lambda number: Refusal(number, code, text), self.plain_answer(call, entry))
             return
         try:
-            answered = self._plain_answer(call, entry)
+            answered = self.plain_answer(call, entry)
             entry.ask(lambda number: SetOption(number, IPPROTO_TLS, name, b"", by_file=True), answered, [opened])
         finally:
             os.close(opened)
@@ -105,7 +121,7 @@ class Calls:
 
         def answered(reply: Reply | None) -> None:
             if reply is None or reply.errno:
-                self._listener.answer(call.id, error=self._code(reply, entry))
+                self._listener.answer(call.id, error=self.code(reply, entry))
             else:
                 self._return_value(call, process, reply.value, size, exact=level == IPPROTO_TLS)
 
@@ -136,38 +152,36 @@ class Calls:
 
     def connect(self, call: Notification, process: Process, entry: Entry) -> None:
         """connect(descriptor, address, length)."""
-        if self._resume_connect(call, entry):
+        if self.resume(call, entry, lambda code: self._listener.answer(call.id, error=code)):
             return
         address = _sockaddr(call, process)
         with process.take_socket(_int(call.arguments[0])) as application:
             if os.fstat(application.fileno()).st_ino != entry.inode:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             blocking = not fcntl.fcntl(application, fcntl.F_GETFL) & os.O_NONBLOCK
-            entry.connect = self._waiting_for_connect(call)
+            entry.connect = PendingConnect(call.id, lambda code: self._listener.answer(call.id, error=code))
             entry.ask(
                 lambda number: Connect(number, address, blocking),
-                lambda reply: self._connect_ended(entry, reply),
+                lambda reply: self.connect_ended(entry, reply),
                 [application.fileno()],
             )
 
-    def _waiting_for_connect(self, call: Notification) -> PendingConnect:
-        return PendingConnect(call.id, lambda code: self._listener.answer(call.id, error=code))
-
-    def _resume_connect(self, call: Notification, entry: Entry) -> bool:
+    def resume(self, call: Notification, entry: Entry, tell: Callable[[int], bool]) -> bool:
         """A connect that was interrupted is made again: wait on, or take the result that came meanwhile."""
         if entry.undelivered is not None:
-            if self._listener.answer(call.id, error=entry.undelivered):
+            if tell(entry.undelivered):
                 entry.undelivered = None
             return True
         if entry.connect is None:
             return False
         if self._listener.is_waiting(entry.connect.identity):
             raise OSError(errno.EALREADY, os.strerror(errno.EALREADY))
-        entry.connect = self._waiting_for_connect(call)
+        entry.connect = PendingConnect(call.id, tell)
         return True
 
-    def _connect_ended(self, entry: Entry, reply: Reply | None) -> None:
-        code = self._code(reply, entry)
+    def connect_ended(self, entry: Entry, reply: Reply | None) -> None:
+        """Tell whoever waits for the connect, or keep the result for who comes next."""
+        code = self.code(reply, entry)
         pending, entry.connect = entry.connect, None
         entry.connected = code in {0, errno.EINPROGRESS}
         if pending is not None and not pending.tell(code):
@@ -175,14 +189,19 @@ class Calls:
 
     def bind(self, call: Notification, process: Process, entry: Entry) -> None:
         """bind(descriptor, address, length)."""
-        address = _sockaddr(call, process)
-        entry.ask(lambda number: Bind(number, address), self._plain_answer(call, entry))
+        self._bind(call, entry, _sockaddr(call, process), first=True)
 
-    def listen(self, call: Notification, _process: Process, entry: Entry) -> None:
-        """listen(descriptor, backlog): the acceptor's role is not served yet."""
-        text = "this version of the daemon serves the initiator's role only"
-        answered = self._plain_answer(call, entry)
-        entry.ask(lambda number: Refusal(number, errno.EOPNOTSUPP, text), answered)
+    def _bind(self, call: Notification, entry: Entry, address: bytes, *, first: bool) -> None:
+        """Bind; when the address is in use, perhaps by a listener that the application has closed, once again."""
+
+        def answered(reply: Reply | None) -> None:
+            code = self.code(reply, entry)
+            retry = partial(self._bind, call, entry, address, first=False)
+            if first and code == errno.EADDRINUSE and self._again(retry):
+                return
+            self._listener.answer(call.id, error=code)
+
+        entry.ask(lambda number: Bind(number, address), answered)
 
     def get_name(self, call: Notification, process: Process, entry: Entry, *, peer: bool) -> None:
         """getsockname or getpeername(descriptor, room, length)."""
@@ -192,7 +211,7 @@ class Calls:
 
         def answered(reply: Reply | None) -> None:
             if reply is None or reply.errno:
-                self._listener.answer(call.id, error=self._code(reply, entry))
+                self._listener.answer(call.id, error=self.code(reply, entry))
             else:
                 length = _INT.pack(len(reply.value))
                 self._write_back(call, process, {call.arguments[1]: reply.value[:size], call.arguments[2]: length})
@@ -212,14 +231,17 @@ class Calls:
             error = errno.EFAULT
         return self._listener.answer(call.id, error=error)
 
-    def _plain_answer(self, call: Notification, entry: Entry) -> Callable[[Reply | None], None]:
+    def plain_answer(self, call: Notification, entry: Entry) -> Callable[[Reply | None], None]:
+        """Return what lets a call end with the daemon's errno."""
+
         def answered(reply: Reply | None) -> None:
-            self._listener.answer(call.id, error=self._code(reply, entry))
+            self._listener.answer(call.id, error=self.code(reply, entry))
 
         return answered
 
     @staticmethod
-    def _code(reply: Reply | None, entry: Entry) -> int:
+    def code(reply: Reply | None, entry: Entry) -> int:
+        """Return the errno of an answer, or of none: the daemon is gone."""
         return _EDAEMON[entry.connected or entry.connect is not None] if reply is None else reply.errno
 
 

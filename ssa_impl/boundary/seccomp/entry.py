@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from ...control import channel as control
 from ...control.codec import MalformedMessage
 from ...control.messages import Keep, Message, Reply, Reset
+from .notify import Notification
+from .processes import Process
 
 WhenAnswered = Callable[[Reply | None], None]
 """called with the reply, or with None when the daemon is gone"""
@@ -30,6 +32,24 @@ class PendingConnect:
     tell: Callable[[int], bool]
 
 
+@dataclass(frozen=True)
+class Accept:
+    """A call that waits for a peer; what it wants to know is in the notification."""
+
+    call: Notification
+    process: Process
+    flags: int
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An accepted connection, its greeting read."""
+
+    connection: socket.socket
+    address: bytes
+    channel: socket.socket
+
+
 @dataclass
 class Entry:
     """One secure socket; ``channel`` is None once the daemon has hung up."""
@@ -40,6 +60,10 @@ class Entry:
     undelivered: int | None = None
     connected: bool = False
     kept: socket.socket | None = None  # the daemon's end of the connection (see control.messages.Keep)
+    listener: socket.socket | None = None  # a copy of the application's, once it listens
+    accepts: list[Accept] = field(default_factory=list)  # calls that wait for a peer, first come first
+    peers: list[Peer] = field(default_factory=list)  # taken off the listener for calls that were interrupted
+    replacement: socket.socket | None = None  # what takes a TCP socket's place when its upgrade succeeds
     reset_wanted: bool = False
     _waiting: dict[int, WhenAnswered] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -88,10 +112,17 @@ class Entry:
         return not poll.poll(0)
 
     def let_go(self) -> None:
-        """Close the copy of the daemon's end."""
-        if self.kept is not None:
-            self.kept.close()
-            self.kept = None
+        """Close the copies: the daemon's end, the application's listener, peers that nobody took."""
+        for copy in (
+            self.kept,
+            self.listener,
+            self.replacement,
+            *(end for peer in self.peers for end in (peer.connection, peer.channel)),
+        ):
+            if copy is not None:
+                copy.close()
+        self.kept = self.listener = self.replacement = None
+        self.peers.clear()
 
     def reset_done(self) -> None:
         """Close the copy of the daemon's end, and tell the daemon that it may close its own now."""

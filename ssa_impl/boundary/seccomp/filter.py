@@ -4,7 +4,7 @@ Only integers are looked at, never memory, so nothing can change between the che
 
 * socket(AF_INET or AF_INET6, SOCK_STREAM, IPPROTO_TLS);
 * setsockopt and getsockopt at the levels TLS, TCP, IP and IPv6, and a few names of SOL_SOCKET;
-* connect, bind, listen, getsockname, getpeername on any descriptor: a filter cannot know whose it is.
+* connect, bind, listen, accept, accept4, getsockname, getpeername on any descriptor: a filter cannot know whose it is.
 
 Everything else, and every call of another architecture, goes straight to the kernel.
 """
@@ -30,7 +30,15 @@ _OFFSET_NR, _OFFSET_ARCH = 0, 4
 _SOCK_TYPE_MASK = 0xF
 _INSTRUCTION = struct.Struct("=HBBI")
 
-SOL_SOCKET_NAMES = (socket.SO_ERROR, socket.SO_KEEPALIVE, socket.SO_DOMAIN, socket.SO_PROTOCOL)
+SOL_SOCKET_NAMES = (
+    socket.SO_ERROR,
+    socket.SO_KEEPALIVE,
+    socket.SO_REUSEADDR,
+    socket.SO_REUSEPORT,
+    socket.SO_PRIORITY,
+    socket.SO_DOMAIN,
+    socket.SO_PROTOCOL,
+)
 """SOL_SOCKET options that concern the wire or that a unix socket would answer wrongly."""
 LEVELS = (IPPROTO_TLS, socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6)
 
@@ -48,13 +56,15 @@ class Architecture:
     getpeername: int
     setsockopt: int
     getsockopt: int
+    accept: int
+    accept4: int
     pidfd_getfd: int = 438
     seccomp: int = 317
 
 
 ARCHITECTURES = {
-    "x86_64": Architecture(0xC000003E, 41, 42, 49, 50, 51, 52, 54, 55),
-    "aarch64": Architecture(0xC00000B7, 198, 203, 200, 201, 204, 205, 208, 209, seccomp=277),
+    "x86_64": Architecture(0xC000003E, 41, 42, 49, 50, 51, 52, 54, 55, 43, 288),
+    "aarch64": Architecture(0xC00000B7, 198, 203, 200, 201, 204, 205, 208, 209, 202, 242, seccomp=277),
 }
 
 
@@ -77,7 +87,15 @@ def build(arch: Architecture) -> bytes:
         (_JMP_EQ, "option", 0, arch.setsockopt),
         (_JMP_EQ, "option", 0, arch.getsockopt),
     ]
-    plain = (arch.connect, arch.bind, arch.listen, arch.getsockname, arch.getpeername)
+    plain = (
+        arch.connect,
+        arch.accept4,
+        arch.accept,
+        arch.bind,
+        arch.listen,
+        arch.getsockname,
+        arch.getpeername,
+    )
     lines += [(_JMP_EQ, "notify", 0, number) for number in plain]
     lines.append((_RET, 0, 0, RET_ALLOW))
     labels = {"socket": len(lines)}

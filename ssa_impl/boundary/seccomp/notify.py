@@ -26,6 +26,7 @@ _IOCTL_ID_VALID = 0x40082102
 _IOCTL_ADDFD = 0x40182103
 
 _RESPONSE_CONTINUE = 1
+_ADDFD_SETFD = 1
 _ADDFD_SEND = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -107,6 +108,10 @@ class Listener:
     def give(self, identity: int, descriptor: int, flags: int) -> bool:
         """Put a copy of ``descriptor`` into the caller and let the call return its number, in one step."""
         return self._tell(_IOCTL_ADDFD, _ADDFD.pack(identity, _ADDFD_SEND, descriptor, 0, flags))
+
+    def replace(self, identity: int, descriptor: int, number: int, flags: int) -> bool:
+        """Put a copy of ``descriptor`` into the caller as ``number``, as dup2(2) would; the call waits on."""
+        return self._tell(_IOCTL_ADDFD, _ADDFD.pack(identity, _ADDFD_SETFD, descriptor, number, flags))
 
     def _tell(self, request: int, argument: bytes) -> bool:
         while True:

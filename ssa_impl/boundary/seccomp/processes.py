@@ -96,13 +96,24 @@ class Process:
                     return self.take_socket(descriptor)
         return None
 
+    def descriptors_of(self, inode: int) -> list[int]:
+        """Return the numbers under which it has the socket with this inode."""
+        with contextlib.suppress(OSError):
+            numbers = map(int, os.listdir(f"/proc/{self.pid}/fd"))  # noqa: PTH208
+            return [number for number in numbers if self.socket_inode(number) == inode]
+        return []
+
     def take_socket(self, descriptor: int) -> socket.socket:
         """Get a copy of one of its sockets (pidfd_getfd(2)).  OSError as the kernel says."""
-        taken = _libc.syscall(self._arch.pidfd_getfd, self.pidfd, descriptor, 0)
+        return socket.socket(fileno=self.take_descriptor(descriptor))
+
+    def take_descriptor(self, descriptor: int) -> int:
+        """Get a copy of one of its descriptors.  OSError as the kernel says."""
+        taken: int = _libc.syscall(self._arch.pidfd_getfd, self.pidfd, descriptor, 0)
         if taken < 0:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
-        return socket.socket(fileno=taken)
+        return taken
 
     # -- files
 

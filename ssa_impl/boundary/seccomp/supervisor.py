@@ -1,7 +1,8 @@
-"""The event loop behind ``ssa run``: one epoll, four kinds of sources.
+"""The event loop behind ``ssa run``: one epoll, five kinds of sources.
 
 * the listener: a system call wants to be looked at;
 * a channel: the daemon has answered about one secure socket, or hung up;
+* a listener of the application: a peer waits, and so does a call that accepts;
 * a pidfd: a process of the application has ended;
 * the children: one of ours has ended and must be waited for.
 
@@ -26,14 +27,17 @@ from .calls import Calls
 from .children import Children
 from .entry import Entry
 from .filter import Architecture
+from .listening import Listening
 from .notify import Listener, Notification
 from .processes import Process, thread_group
+from .upgrade import Upgrades
 
 _log = logging.getLogger("ssa")
 _SWEEP_INTERVAL_S = 5.0
 _SWEEP_AFTER_EXIT_S = 0.05
 _SWEEP_AGAIN_S = 0.1
 _SWEEP_AT_COUNT = 64
+_RETRY_S = 2 * _SWEEP_AGAIN_S
 
 
 class Supervisor:
@@ -43,12 +47,16 @@ class Supervisor:
         self._listener = listener
         self._children = children
         self._arch = arch
-        self._calls = Calls(listener, daemon, self._adopt)
+        self._calls = Calls(listener, daemon, self._adopt, self._again)
+        self._listening = Listening(listener, self._take_up, self._watch, self._unwatch)
+        self._upgrades = Upgrades(listener, self._calls, self._dial, self._adopt, self._forget)
         self._epoll = select.epoll()
         self._processes: dict[int, Process] = {}
         self._entries: dict[int, Entry] = {}  # by inode
         self._by_channel: dict[int, Entry] = {}
         self._by_pidfd: dict[int, Process] = {}
+        self._by_listener: dict[int, Entry] = {}
+        self._retries: list[tuple[float, Callable[[], None]]] = []
         self._sweep_at_s: float | None = None
         self._sweep_at_count = _SWEEP_AT_COUNT
         self._suspects: set[int] = set()
@@ -57,7 +65,11 @@ class Supervisor:
             arch.getsockopt: self._calls.get_option,
             arch.connect: self._calls.connect,
             arch.bind: self._calls.bind,
-            arch.listen: self._calls.listen,
+            arch.listen: self._listening.listen,
+            arch.accept: lambda call, process, entry: self._listening.accept(call, process, entry, 0),
+            arch.accept4: lambda call, process, entry: self._listening.accept(
+                call, process, entry, call.arguments[3] & 0xFFFFFFFF
+            ),
             arch.getsockname: lambda call, process, entry: self._calls.get_name(call, process, entry, peer=False),
             arch.getpeername: lambda call, process, entry: self._calls.get_name(call, process, entry, peer=True),
         }
@@ -78,8 +90,11 @@ class Supervisor:
                     self._children.bury()
                 elif (entry := self._by_channel.get(descriptor)) is not None:
                     self._take_replies(descriptor, entry)
+                elif (entry := self._by_listener.get(descriptor)) is not None:
+                    self._listening.peers_are_there(entry)
                 elif (process := self._by_pidfd.get(descriptor)) is not None:
                     self._ended(process)
+            self._retry()
             if self._sweep_at_s is not None and time.monotonic() >= self._sweep_at_s:
                 self._sweep()
 
@@ -103,10 +118,34 @@ class Supervisor:
     def _open(self, call: Notification, process: Process) -> None:
         if len(self._entries) >= self._sweep_at_count:
             self._sweep()
-        entry = self._calls.socket(call, process)
+        self._read_channel(self._calls.socket(call, process))
+
+    def _dial(self) -> Entry:
+        entry = self._calls.dial()
+        self._read_channel(entry)
+        self._plan_sweep(_SWEEP_INTERVAL_S)
+        return entry
+
+    def _read_channel(self, entry: Entry) -> None:
         if entry.channel is not None:
             self._by_channel[entry.channel.fileno()] = entry
             self._epoll.register(entry.channel, select.EPOLLIN)
+
+    def _take_up(self, entry: Entry) -> None:
+        """An accepted socket is the application's now."""
+        if len(self._entries) >= self._sweep_at_count:
+            self._sweep()
+        self._read_channel(entry)
+        self._adopt(entry)
+
+    def _watch(self, entry: Entry) -> None:
+        if entry.listener is not None and entry.listener.fileno() not in self._by_listener:
+            self._by_listener[entry.listener.fileno()] = entry
+            self._epoll.register(entry.listener, select.EPOLLIN)
+
+    def _unwatch(self, entry: Entry) -> None:
+        if entry.listener is not None and self._by_listener.pop(entry.listener.fileno(), None) is not None:
+            self._epoll.unregister(entry.listener)
 
     def _adopt(self, entry: Entry) -> None:
         self._entries[entry.inode] = entry
@@ -115,8 +154,13 @@ class Supervisor:
     def _dispatch(self, call: Notification, process: Process) -> None:
         inode = process.socket_inode(call.arguments[0] & 0xFFFFFFFF)
         entry = None if inode is None else self._entries.get(inode)
-        if entry is None or not self._listener.is_waiting(call.id):
-            self._listener.let_pass(call.id)
+        if not self._listener.is_waiting(call.id):
+            return
+        if entry is None:
+            if inode is not None and call.number == self._arch.setsockopt and self._upgrades.is_meant(*_option(call)):
+                self._upgrades.set_option(call, process, inode)
+            else:
+                self._listener.let_pass(call.id)
         else:
             self._handlers[call.number](call, process, entry)
 
@@ -126,6 +170,7 @@ class Supervisor:
             self._plan_sweep(_SWEEP_AFTER_EXIT_S)
             if entry.is_abandoned():
                 self._reset(entry)
+            self._listening.daemon_is_gone(entry)
             entry.let_go()
         elif entry.reset_wanted:
             self._reset(entry)
@@ -167,11 +212,29 @@ class Supervisor:
 
     def _plan_sweep(self, delay_s: float) -> None:
         due = time.monotonic() + delay_s
-        if self._entries and (self._sweep_at_s is None or due < self._sweep_at_s):
+        if (self._entries or self._upgrades) and (self._sweep_at_s is None or due < self._sweep_at_s):
             self._sweep_at_s = due
 
     def _until_sweep(self) -> float:
-        return -1 if self._sweep_at_s is None else max(0.0, self._sweep_at_s - time.monotonic())
+        due_s = [due_s for due_s, _ in self._retries]
+        if self._sweep_at_s is not None:
+            due_s.append(self._sweep_at_s)
+        return max(0.0, min(due_s) - time.monotonic()) if due_s else -1
+
+    def _again(self, retry: Callable[[], None]) -> bool:
+        """Sweep, and try again when the daemon has heard of what was swept; False when nothing is to be swept."""
+        self._sweep()
+        if not self._suspects:
+            return False
+        self._retries.append((time.monotonic() + _RETRY_S, retry))
+        return True
+
+    def _retry(self) -> None:
+        now_s = time.monotonic()
+        due = [retry for due_s, retry in self._retries if due_s <= now_s]
+        self._retries = [kept for kept in self._retries if kept[0] > now_s]
+        for retry in due:
+            retry()
 
     def _sweep(self) -> None:
         """Forget the sockets that no process of the application has open, twice in a row.
@@ -183,6 +246,7 @@ class Supervisor:
         for inode in missing & self._suspects:
             self._forget(self._entries.pop(inode))
         self._suspects = missing - self._suspects
+        self._upgrades.forget_but(open_inodes)
         self._sweep_at_count = max(_SWEEP_AT_COUNT, 2 * len(self._entries))
         self._sweep_at_s = None
         self._plan_sweep(_SWEEP_AGAIN_S if self._suspects else _SWEEP_INTERVAL_S)
@@ -197,6 +261,7 @@ class Supervisor:
     def _forget(self, entry: Entry) -> None:
         if entry.channel is not None:
             self._by_channel.pop(entry.channel.fileno(), None)
+        self._unwatch(entry)
         entry.hang_up()
         entry.let_go()
 
@@ -207,6 +272,11 @@ class Supervisor:
         for process in self._processes.values():
             process.close()
         self._epoll.close()
+
+
+def _option(call: Notification) -> tuple[int, int]:
+    """Return level and name of a setsockopt call."""
+    return call.arguments[1] & 0xFFFFFFFF, call.arguments[2] & 0xFFFFFFFF
 
 
 def _descendants(pid: int) -> list[int]:

@@ -1,0 +1,162 @@
+"""listen and accept: the supervisor takes peers off the application's listener, whose greeting the application must
+not see.
+
+A call that has to wait is kept; the listener is then watched, and the first caller that still waits gets the peer.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import struct
+from collections.abc import Callable
+
+from ...control.codec import MalformedMessage
+from ...control.greeting import take_greeting
+from ...control.messages import Listen, Reply
+from .entry import Accept, Entry, Peer
+from .notify import Listener, Notification
+from .processes import Process
+
+_INT = struct.Struct("=i")
+_GREETING_TIMEOUT = struct.pack("@ll", 1, 0)
+_FOREVER = struct.pack("@ll", 0, 0)
+_FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+
+class Listening:
+    """The handlers; ``adopt`` takes up the entry of an accepted socket, ``watch`` and ``unwatch`` a listener."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        adopt: Callable[[Entry], None],
+        watch: Callable[[Entry], None],
+        unwatch: Callable[[Entry], None],
+    ) -> None:
+        self._listener = listener
+        self._adopt = adopt
+        self._watch = watch
+        self._unwatch = unwatch
+
+    def listen(self, call: Notification, process: Process, entry: Entry) -> None:
+        """listen(descriptor, backlog)."""
+        backlog = max(0, min(call.arguments[1] & 0xFFFFFFFF, socket.SOMAXCONN))
+        application = process.take_socket(call.arguments[0] & 0xFFFFFFFF)
+        if os.fstat(application.fileno()).st_ino != entry.inode:
+            application.close()
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+        def answered(reply: Reply | None) -> None:
+            code = errno.ENOTCONN if reply is None else reply.errno
+            if code or entry.listener is not None:
+                application.close()
+            else:
+                entry.listener = application
+            self._listener.answer(call.id, error=code)
+
+        entry.ask(lambda number: Listen(number, backlog), answered, [application.fileno()])
+
+    def accept(self, call: Notification, process: Process, entry: Entry, flags: int) -> None:
+        """accept(descriptor, address, length), accept4 with flags."""
+        if entry.listener is None:
+            self._listener.let_pass(call.id)  # the kernel knows the errno
+            return
+        if flags & ~_FLAGS:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if entry.channel is None:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+        waiting = Accept(call, process, flags)
+        if entry.accepts:
+            self.peers_are_there(entry)
+        if not entry.accepts and self._serve(entry, waiting):
+            return
+        if fcntl.fcntl(entry.listener, fcntl.F_GETFL) & os.O_NONBLOCK:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        entry.accepts.append(waiting)
+        self._watch(entry)
+
+    def peers_are_there(self, entry: Entry) -> None:
+        """The listener is readable: serve those who wait."""
+        while entry.accepts:
+            if not self._listener.is_waiting(entry.accepts[0].call.id):
+                entry.accepts.pop(0)  # interrupted; it is called again when the application wants to
+            elif self._serve(entry, entry.accepts[0]):
+                entry.accepts.pop(0)
+            else:
+                return
+        self._unwatch(entry)
+
+    def daemon_is_gone(self, entry: Entry) -> None:
+        """No peer will come any more: whoever waits, or polls, must hear of it."""
+        for waiting in entry.accepts:
+            self._listener.answer(waiting.call.id, error=errno.ENOTCONN)
+        entry.accepts.clear()
+        if entry.listener is not None:
+            self._unwatch(entry)
+            entry.listener.shutdown(socket.SHUT_RDWR)
+
+    def _serve(self, entry: Entry, waiting: Accept) -> bool:
+        """Give the caller a peer; False when there is none."""
+        call = waiting.call
+        room = None
+        try:
+            if call.arguments[1]:
+                room = _INT.unpack(waiting.process.read(call.arguments[2], _INT.size))[0]
+                if room < 0:
+                    raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        except OSError as error:
+            self._listener.answer(call.id, error=error.errno or errno.EFAULT)
+            return True
+        if (peer := self._next_peer(entry)) is None:
+            return False
+        self._give(entry, waiting, peer, room)
+        return True
+
+    def _next_peer(self, entry: Entry) -> Peer | None:
+        if entry.peers:
+            return entry.peers.pop(0)
+        assert entry.listener is not None
+        poll = select.poll()
+        poll.register(entry.listener, select.POLLIN)
+        while poll.poll(0):
+            try:
+                connection, _ = entry.listener.accept()
+            except OSError:
+                return None
+            try:
+                connection.setblocking(True)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _GREETING_TIMEOUT)
+                address, channel = take_greeting(connection)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _FOREVER)
+            except (OSError, MalformedMessage):
+                connection.close()  # the daemon ended between connecting and greeting
+            else:
+                return Peer(connection, address, channel)
+        return None
+
+    def _give(self, entry: Entry, waiting: Accept, peer: Peer, room: int | None) -> None:
+        call = waiting.call
+        if not self._listener.is_waiting(call.id):
+            entry.peers.append(peer)
+            return
+        try:
+            if room is not None:
+                waiting.process.write(call.arguments[1], peer.address[:room])
+                waiting.process.write(call.arguments[2], _INT.pack(len(peer.address)))
+        except OSError:
+            entry.peers.append(peer)
+            self._listener.answer(call.id, error=errno.EFAULT)
+            return
+        peer.connection.setblocking(not waiting.flags & socket.SOCK_NONBLOCK)
+        flags = os.O_CLOEXEC if waiting.flags & socket.SOCK_CLOEXEC else 0
+        inode = os.fstat(peer.connection.fileno()).st_ino
+        if not self._listener.give(call.id, peer.connection.fileno(), flags):
+            entry.peers.append(peer)
+            return
+        peer.connection.close()
+        peer.channel.setblocking(False)
+        self._adopt(Entry(peer.channel, inode, connected=True))

@@ -1,0 +1,199 @@
+"""The acceptor's side: TCP peers in, authenticated secure sockets out.
+
+Every worker takes peers from a listener's TCP socket; the one whose channel it is tells the others.  Each peer has a
+task of its own for its handshake, so that a slow or hostile one delays nobody; when too many handshakes are under way,
+the oldest gives way.  Only a peer that has been authenticated is put into the application's queue.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..control.daemon_channel import DaemonChannel
+from ..control.messages import Listen, Reply
+from ..errors import SsaError
+from ..policy.contexts import context_for
+from ..policy.model import Role, Settings
+from ..policy.resolve import resolve
+from ..sockets.addresses import Address, build_sockaddr
+from ..sockets.secure_socket import SecureSocket
+from ..sockets.states import Event, State
+from ..tls.engine import Engine
+from . import session as sessions
+from .connecting import authenticate
+from .inner import ApplicationListener, present
+from .outer import Outer
+from .relay import Wire
+from .relocation import Transcript, read, write
+from .services import ALL_OTHERS, Post, Services
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_log = logging.getLogger("ssad")
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_PAUSE_S = 0.05
+
+
+async def listen(
+    session: Session, nursery: trio.Nursery, channel: DaemonChannel, message: Listen, application: socket.socket
+) -> None:
+    """Serve listen(); a second one changes the length of the queue only, as with TCP."""
+    with application:
+        try:
+            with session.socket.remembering():
+                again = session.socket.state is State.LISTENING
+                session.socket.check(Event.LISTEN)
+                if again:
+                    application.listen(message.backlog)
+                else:
+                    await _begin(session, nursery, message, application)
+        except SsaError as error:
+            await channel.send(Reply(message.request, error.errno))
+        else:
+            await channel.send(Reply(message.request, 0))
+
+
+async def _begin(session: Session, nursery: trio.Nursery, message: Listen, application: socket.socket) -> None:
+    settings = resolve(session.services.policy, session.socket.request(), Role.ACCEPTOR)
+    context_for(settings)
+    session.outer().listen()
+    queue = ApplicationListener(application, session.services.runtime, message.backlog)
+    session.socket.happen(Event.LISTEN)
+    session.remember_names()
+    transcript = session.transcript(path=str(queue.path))
+    nursery.start_soon(_take_peers, session, queue, transcript, settings)
+
+
+async def _take_peers(session: Session, queue: ApplicationListener, transcript: Transcript, settings: Settings) -> None:
+    """Take peers here and in the other workers until the application's listener is gone."""
+    wire = session.outer().socket
+    lifeline, others_lifeline = socket.socketpair()
+    try:
+        with lifeline:
+            with others_lifeline:
+                file = write(transcript)
+                try:
+                    shared = [file, wire.fileno(), others_lifeline.fileno()]
+                    await session.services.post(ALL_OTHERS, Post.LISTENER, b"", shared)
+                finally:
+                    os.close(file)
+            await Acceptor(session.services, wire, session.socket, settings, transcript).run()
+    finally:
+        queue.close()
+
+
+async def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
+    """Take peers of a listener whose channel another worker has, until that lets go of the lifeline."""
+    file, *rest = descriptors
+    transcript = read(file)
+    os.close(file)
+    with socket.socket(fileno=rest[0]) as wire, socket.socket(fileno=rest[1]) as lifeline:
+        twin = sessions.Session(services, transcript.uid)
+        twin.adopt(Outer(transcript.family, wire))
+        twin.replay(transcript.options)
+        settings = resolve(services.policy, twin.socket.request(), Role.ACCEPTOR)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(Acceptor(services, wire, twin.socket, settings, transcript).run)
+            await trio.lowlevel.wait_readable(lifeline)
+            nursery.cancel_scope.cancel()
+
+
+class Acceptor:
+    """One worker's share of a listener."""
+
+    def __init__(
+        self,
+        services: Services,
+        wire: socket.socket,
+        listener: SecureSocket,
+        settings: Settings,
+        transcript: Transcript,
+    ) -> None:
+        self._services = services
+        self._wire = wire
+        self._listener = listener
+        self._settings = settings
+        self._transcript = transcript
+        self._handshakes: OrderedDict[int, trio.CancelScope] = OrderedDict()
+        self._queue_turn = trio.Lock()
+
+    async def run(self) -> None:
+        """Take peers until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                peer, address = await self._next()
+                nursery.start_soon(self._serve, peer, address)
+
+    async def _next(self) -> tuple[socket.socket, Address]:
+        while True:
+            try:
+                peer, address = self._wire.accept()
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self._wire)
+            except OSError as error:
+                if error.errno in _OUT_OF_RESOURCES:
+                    _log.error("cannot accept a peer: %s", error.strerror)
+                    await trio.sleep(_PAUSE_S)
+                else:  # the peer has gone, or its network has (accept(2))
+                    await trio.lowlevel.checkpoint()
+            else:
+                peer.setblocking(False)
+                return peer, address
+
+    async def _serve(self, peer: socket.socket, address: Address) -> None:
+        handed_over = False
+        try:
+            engine = Engine(context_for(self._settings), self._settings)
+            wire = Wire(peer, engine)
+            if await self._authenticate(peer.fileno(), engine, wire):
+                handed_over = await self._present(peer, address, wire, engine)
+        except SsaError as error:
+            _log.info("a peer at %s was turned away: %s", address[0], error.text)
+        except Exception:
+            _log.exception("a defect ended one peer's handshake; the others go on")
+        finally:
+            if not handed_over:
+                peer.close()
+
+    async def _authenticate(self, number: int, engine: Engine, wire: Wire) -> bool:
+        """Shake hands; False when this one had to give way."""
+        while len(self._handshakes) >= self._services.policy.pending_handshakes:
+            self._handshakes.popitem(last=False)[1].cancel()
+        with trio.CancelScope() as scope:
+            self._handshakes[number] = scope
+            try:
+                await authenticate(engine, wire, self._settings)
+            finally:
+                if self._handshakes.get(number) is scope:
+                    del self._handshakes[number]
+        return not scope.cancelled_caught
+
+    async def _present(self, peer: socket.socket, address: Address, wire: Wire, engine: Engine) -> bool:
+        """Put an authenticated peer into the application's queue and serve it from now on."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                async with self._queue_turn:
+                    greeting = build_sockaddr(self._transcript.family, address)
+                    inner = await present(self._transcript.path, greeting, theirs)
+            except OSError:  # nobody listens any more
+                ours.close()
+                return False
+            except BaseException:
+                ours.close()
+                raise
+        state = SecureSocket.accepted(self._services.next_number(), self._listener, engine.negotiated())
+        accepted = sessions.Session(self._services, self._transcript.uid, state)
+        accepted.watched = self._transcript.watches
+        accepted.adopt(Outer(self._transcript.family, peer))
+        accepted.remember_names()
+        self._services.start(accepted.serve_accepted, DaemonChannel(ours), inner, wire, engine)
+        return True

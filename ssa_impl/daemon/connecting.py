@@ -1,0 +1,232 @@
+"""The initiator's way to an established connection, and the upgrade of one that the application made itself.
+
+The blocking way ties the application's socket at the very end, the other at the beginning (see ``inner``).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..abi import IPPROTO_TLS, Opt
+from ..control.channel import close_all
+from ..control.daemon_channel import DaemonChannel
+from ..control.messages import Connect, Keep, Reply, Upgrade
+from ..errors import ApplicationError, NetworkError, PeerError, SsaError
+from ..policy.contexts import context_for
+from ..policy.model import Role, Settings
+from ..policy.resolve import resolve
+from ..sockets.addresses import Address, parse_sockaddr, parse_sockaddr_host
+from ..sockets.states import Event
+from ..tls.engine import Engine
+from ..validation.hostname import check_name
+from .inner import drain, fill
+from .outer import Outer
+from .relay import Wire, say_why, shake_hands
+from .resolver import resolve_host
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_ATTEMPT_S = 5.0
+"""how long one address may take while there is another to try"""
+
+
+@dataclass(frozen=True)
+class Established:
+    """An authenticated connection; ``key`` is what its TLS session is kept under."""
+
+    engine: Engine
+    wire: Wire
+    settings: Settings
+    key: Hashable = None
+
+
+Establish = Callable[[], Awaitable[Established]]
+
+
+async def connect(session: Session, channel: DaemonChannel, message: Connect, application: socket.socket) -> None:
+    """Serve connect(); end the session when there was a connection and it is over."""
+    with application:
+        try:
+            with session.socket.remembering():
+                establish = _begin(session, message)
+        except SsaError as error:  # nothing has changed, not even a connect that is under way
+            await channel.send(Reply(message.request, error.errno))
+            return
+        tie = partial(session.services.inner.tie, application)
+        if message.blocking:
+            await _now(session, channel, message.request, establish, tie)
+            return
+        try:
+            inner = tie()
+        except SsaError as error:
+            session.fail(error)
+            await channel.send(Reply(message.request, error.errno))
+            return
+        await _in_background(session, channel, message.request, establish, (inner, application))
+
+
+async def upgrade(session: Session, channel: DaemonChannel, message: Upgrade, descriptors: list[int]) -> None:
+    """Serve setsockopt(TCP_UPGRADE_TLS): the handshake runs on a connection that exists."""
+    tcp, inner, *application = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    try:
+        with session.socket.remembering():
+            establish = _begin_upgrade(session, message, tcp)
+    except SsaError as error:
+        close_all(end.detach() for end in (tcp, inner, *application))
+        await channel.send(Reply(message.request, error.errno))
+        return
+    inner.setblocking(False)
+    if message.blocking:
+        await _now(session, channel, message.request, establish, lambda: inner)
+        inner.close()
+    else:
+        await _in_background(session, channel, message.request, establish, (inner, application[0]))
+
+
+async def _now(
+    session: Session, channel: DaemonChannel, request: int, establish: Establish, tie: Callable[[], socket.socket]
+) -> None:
+    """The caller waits."""
+    try:
+        with session.socket.remembering():
+            made = await establish()
+            inner = tie()
+    except SsaError as error:
+        session.fail(error)
+        await channel.send(Reply(request, error.errno))
+        return
+    with inner:
+        session.succeed(made.engine)
+        await channel.send(Reply(request, 0), [inner.fileno()] if session.watched else [])
+        await session.carry(inner, made.wire, made.engine, made.settings, made.key)
+    session.end()
+
+
+async def _in_background(
+    session: Session,
+    channel: DaemonChannel,
+    request: int,
+    establish: Establish,
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    """The caller polls; ``ends`` are the daemon's and the application's."""
+    inner, application = ends
+    with inner:
+        filled = fill(application)
+        application.close()
+        await channel.send(Reply(request, errno.EINPROGRESS))
+        try:
+            with session.socket.remembering():
+                made = await establish()
+        except SsaError as error:
+            session.fail(error)
+            return
+        session.succeed(made.engine)
+        if session.watched:
+            await channel.send(Keep(), [inner.fileno()])
+        await drain(inner, filled)
+        await session.carry(inner, made.wire, made.engine, made.settings, made.key)
+    session.end()
+
+
+def _begin(session: Session, message: Connect) -> Establish:
+    outer = session.outer()
+    event = Event.CONNECT if message.blocking else Event.CONNECT_ASYNC
+    session.socket.check(event)
+    host = parse_sockaddr_host(message.address)
+    if host is not None:
+        session.socket.default_hostname(host[0])
+        find = partial(resolve_host, *host)
+    else:
+        find = partial(_known, parse_sockaddr(outer.family, message.address))
+    settings = resolve(session.services.policy, session.socket.request())
+    session.socket.happen(event)
+    return partial(_reach, session, outer, find, settings)
+
+
+async def _known(address: Address) -> list[tuple[int, Address]]:
+    return [(0, address)]
+
+
+async def _reach(
+    session: Session, outer: Outer, find: Callable[[], Awaitable[list[tuple[int, Address]]]], settings: Settings
+) -> Established:
+    """TCP, handshake, chain, name: returns only when all of them hold."""
+    context = context_for(settings)
+    address = await _connect_to_one(outer, await find())
+    key = resumed = None
+    if settings.session_ttl_s:
+        key = (session.cache_scope(), address, settings)
+        resumed = session.services.sessions.take(key, time.monotonic())
+    engine = Engine(context, settings, resumed)
+    wire = Wire(outer.socket, engine)
+    await authenticate(engine, wire, settings)
+    return Established(engine, wire, settings, key)
+
+
+async def _connect_to_one(outer: Outer, addresses: list[tuple[int, Address]]) -> Address:
+    """Connect to the first of the addresses that answers; raises NetworkError of the last one."""
+    for family, address in addresses[:-1]:
+        outer.use_family(family or outer.family)
+        try:
+            with trio.fail_after(_ATTEMPT_S):
+                await outer.connect(address)
+        except (NetworkError, trio.TooSlowError):
+            outer.renew()
+        else:
+            return address
+    family, address = addresses[-1]
+    outer.use_family(family or outer.family)
+    await outer.connect(address)
+    return address
+
+
+def _begin_upgrade(session: Session, message: Upgrade, tcp: socket.socket) -> Establish:
+    if tcp.family not in {socket.AF_INET, socket.AF_INET6} or tcp.type != socket.SOCK_STREAM:
+        raise ApplicationError("only a TCP socket can be upgraded", errno.EOPNOTSUPP)
+    try:
+        tcp.getpeername()
+    except OSError:
+        raise ApplicationError("only a connected TCP socket can be upgraded", errno.ENOTCONN) from None
+    session.socket.check(Event.CONNECT_ASYNC)
+    if message.hostname.rstrip(b"\0"):
+        session.set_option(IPPROTO_TLS, Opt.TLS_REMOTE_HOSTNAME, message.hostname)
+    request = session.socket.request()
+    settings = resolve(session.services.policy, request, Role.ACCEPTOR if request.hostname is None else Role.INITIATOR)
+    context_for(settings)
+    session.socket.happen(Event.CONNECT_ASYNC)
+    tcp.setblocking(False)
+    session.adopt(Outer(tcp.family, tcp))
+    return partial(_go_on_in_tls, tcp, settings)
+
+
+async def _go_on_in_tls(tcp: socket.socket, settings: Settings) -> Established:
+    engine = Engine(context_for(settings), settings)
+    wire = Wire(tcp, engine)
+    await authenticate(engine, wire, settings)
+    return Established(engine, wire, settings)
+
+
+async def authenticate(engine: Engine, wire: Wire, settings: Settings) -> None:
+    """Handshake, chain, name, in either role.  Raises PeerError, NetworkError."""
+    try:
+        with trio.fail_after(settings.handshake_timeout_s):
+            await shake_hands(engine, wire)
+    except trio.TooSlowError:
+        raise PeerError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
+    if settings.hostname is not None:
+        try:
+            check_name(engine.connection, settings.hostname)
+        except PeerError:
+            engine.close()
+            await say_why(wire)
+            raise

@@ -1,0 +1,110 @@
+"""What the sessions of one worker share, and how they reach the other workers."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import struct
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..policy.model import Policy
+from ..tls.sessions import SessionCache
+from .inner import InnerListener
+from .relocation import Option
+
+if TYPE_CHECKING:
+    from .session import Session
+
+NUMBERS_PER_WORKER = 1 << 48
+_CONTEXTS_KEPT = 4096
+
+
+class Post(bytes, Enum):
+    """What travels on a dispatch socket, by its first byte; descriptors come along."""
+
+    CHANNEL = b"+"  # a new secure socket's channel
+    MOVED = b"M"  # a socket that belongs with another worker: transcript, channel, wire
+    LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
+    CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
+
+
+READY = b"ready"
+"""a worker's first word"""
+MAX_POST_BYTES = 64
+ALL_OTHERS = 0xFFFF
+_FORWARD = struct.Struct("<H")
+
+
+def split_forward(data: bytes) -> tuple[int, bytes]:
+    """Return the worker that a message is for, and the message."""
+    return _FORWARD.unpack_from(data)[0], data[_FORWARD.size :]
+
+
+@dataclass(frozen=True)
+class SharedContext:
+    """What a TLS_CONTEXT stands for: the options of the socket that it was read from; its owner alone may use it."""
+
+    uid: int
+    options: tuple[Option, ...]
+
+
+@dataclass
+class Services:
+    """One per worker."""
+
+    policy: Policy
+    index: int
+    worker_count: int
+    runtime: Path
+    inner: InnerListener
+    dispatch: socket.socket
+    start: Callable[[Callable[..., Awaitable[object]], *tuple[object, ...]], None]
+    """run something for as long as the worker lives"""
+    sessions: SessionCache = field(default_factory=SessionCache)
+    by_inode: dict[int, Session] = field(default_factory=dict)
+    """sockets that another process may claim, by the inode of the application's descriptor"""
+    _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def next_number(self) -> int:
+        """Return a TLS_ID that no other socket of this daemon has."""
+        return self.index * NUMBERS_PER_WORKER + next(self._numbers) + 1
+
+    def share_context(self, handle: int, context: SharedContext) -> None:
+        """Remember what a handle stands for, the ones used last."""
+        self._contexts[handle] = context
+        self._contexts.move_to_end(handle)
+        if len(self._contexts) > _CONTEXTS_KEPT:
+            self._contexts.popitem(last=False)
+
+    def shared_context(self, handle: int, uid: int) -> SharedContext | None:
+        """Return what a handle stands for, None when it is not this user's."""
+        found = self._contexts.get(handle)
+        return found if found is not None and found.uid == uid else None
+
+    def home_of(self, handle: int) -> int | None:
+        """Return the worker that gave a handle out, None when no worker can have."""
+        index = handle // NUMBERS_PER_WORKER
+        return index if index < self.worker_count else None
+
+    async def post(self, target: int, kind: Post, body: bytes = b"", descriptors: Sequence[int] = ()) -> None:
+        """Send to another worker, by way of the parent; nothing when there is none."""
+        if self.worker_count == 1:
+            return
+        message = _FORWARD.pack(target) + kind.value + body
+        while True:
+            try:
+                socket.send_fds(self.dispatch, [message], list(descriptors), socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self.dispatch)
+            except OSError:
+                return  # the parent has ended: so will we
+            else:
+                return
