@@ -161,7 +161,8 @@ class Program:
 class Zygote:
     """One ``ssa run`` from which programs fork: what a test costs is a fork, not a start of Python."""
 
-    def __init__(self, daemon_path: Path) -> None:
+    def __init__(self, daemon_path: Path, module: str = "tests.system.zygote") -> None:
+        """``module``: what to run; its functions are the programs."""
         self._directory = tempfile.TemporaryDirectory(prefix="zygote-")
         self._path = Path(self._directory.name) / "programs"
         self._log = open_log()
@@ -169,7 +170,7 @@ class Zygote:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(self._path))
             listener.listen(200)
-            command = [sys.executable, "-m", "tests.system.zygote", str(listener.fileno())]
+            command = [sys.executable, "-m", module, str(listener.fileno())]
             self.process = subprocess.Popen(
                 ssa_run(daemon_path, *command),
                 pass_fds=[listener.fileno()],

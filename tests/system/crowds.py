@@ -1,0 +1,207 @@
+"""Programs that come in numbers: clients and servers for the tests of leaks, hostile peers and isolation.
+
+``python -m tests.system.crowds FD``, like ``tests.system.zygote``: each request asks for one function of this module.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tests.system import zygote
+from tests.system.programs import ANCHORS, ERROR, TLS, code, new, receive_all, receive_exactly, so_error, string
+
+if TYPE_CHECKING:
+    from tests.system.zygote import Talk
+
+CERTIFICATE, KEY = 88, 89
+NOBODY = 65_534
+
+
+# -- clients
+
+
+def open_and_close(_talk: Talk, count: int) -> int:
+    """Sockets that never connect, one after the other."""
+    for _ in range(count):
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS).close()
+    return count
+
+
+def crowd(talk: Talk, ca: str, mute: int, generous: int, count: int) -> None:
+    """``count`` connections in each stage, and stay to be killed.
+
+    ``mute`` is the port of a peer that never answers, ``generous`` of one that sends more than anybody reads.
+    """
+    held = []
+    for _ in range(count):
+        held.append(new(ca))
+        connecting = new(ca)
+        connecting.setblocking(False)
+        assert code(connecting.connect, ("127.0.0.1", mute)) == "EINPROGRESS"
+        waiting = new(ca)
+        threading.Thread(target=code, args=(waiting.connect, ("127.0.0.1", mute)), daemon=True).start()
+        reading = new(ca)
+        reading.connect(("127.0.0.1", generous))
+        assert receive_exactly(reading, 1000) == bytes(1000)
+        writing = new(ca)
+        writing.connect(("127.0.0.1", generous))
+        writing.setblocking(False)
+        while not code(writing.send, bytes(65_536)):
+            pass
+        held += [connecting, waiting, reading, writing]
+    talk.tell()
+    signal.pause()
+
+
+def try_peer(_talk: Talk, port: int, ca: str) -> dict[str, Any]:
+    """Connect, talk, read to the end: every call's errno, and what TLS_ERROR says."""
+    with new(ca) as s:
+        result: dict[str, Any] = {"connect": code(s.connect, ("127.0.0.1", port))}
+        if not result["connect"]:
+            result["send"] = code(s.sendall, b"hello")
+            result["read"] = code(receive_all, s)
+        return {**result, "so_error": so_error(s), "text": string(s, ERROR)}
+
+
+def deaf_writer(talk: Talk, port: int, ca: str) -> str:
+    """Write until nothing goes any more, say so, and stay until the test has seen enough."""
+    with new(ca) as s:
+        s.connect(("127.0.0.1", port))
+        s.setblocking(False)
+        poll = select.poll()
+        poll.register(s, select.POLLOUT)
+        while poll.poll(500):
+            code(s.send, bytes(65_536))
+        talk.tell()
+        talk.wait()
+        return string(s, ERROR)
+
+
+def verdicts(_talk: Talk, cases: list[dict[str, Any]]) -> list[list[str]]:
+    """Connect to each peer; return the errno and the text of each."""
+    results = []
+    for case in cases:
+        with new(case["anchors"], case["name"]) as s:
+            address = ("127.0.0.1", case["port"])
+            results.append([code(s.connect, address), string(s, ERROR)])
+    return results
+
+
+# -- servers
+
+
+def listening(chain: str, key: str, backlog: int = 128) -> socket.socket:
+    """Make a secure listener on a free port."""
+    s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS)
+    s.setsockopt(TLS, CERTIFICATE, chain.encode() + b"\0")
+    s.setsockopt(TLS, KEY, key.encode() + b"\0")
+    s.bind(("127.0.0.1", 0))
+    s.listen(backlog)
+    return s
+
+
+def listen_only(talk: Talk, chain: str, key: str, close: bool) -> str:
+    """Listen and never accept; close when told to, or stay to be killed."""
+    s = listening(chain, key)
+    talk.tell(s.getsockname()[1])
+    readable = select.poll()
+    readable.register(s, select.POLLIN)
+    talk.wait()
+    talk.tell(bool(readable.poll(20_000)))
+    if not close:
+        signal.pause()
+    s.close()
+    talk.wait()
+    return "closed"
+
+
+def echo_server(talk: Talk, chain: str, key: str, count: int) -> list[Any]:
+    """Accept ``count`` peers, one after the other, and send back what each says."""
+    heard = []
+    with listening(chain, key) as s:
+        talk.tell(s.getsockname()[1])
+        for _ in range(count):
+            accepted, address = s.accept()
+            with accepted:
+                data = receive_all(accepted)
+                accepted.sendall(data)
+                heard.append([data.decode(), address[1]])
+    return heard
+
+
+def idle_server(talk: Talk, chain: str, key: str) -> str:
+    """Accept whoever comes until the test has seen enough; nothing is read or written."""
+    with listening(chain, key) as s:
+        talk.tell(s.getsockname()[1])
+        accepted = []
+        done = threading.Event()
+
+        def accept() -> None:
+            s.settimeout(0.05)
+            while not done.is_set():
+                try:
+                    accepted.append(s.accept()[0])
+                except TimeoutError:
+                    continue
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        talk.wait()
+        done.set()
+        accepting.join()
+        for each in accepted:
+            each.close()
+    return f"{len(accepted)} accepted"
+
+
+# -- somebody else
+
+
+def _become_nobody() -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+
+
+def reach(_talk: Talk, paths: list[str]) -> dict[str, str]:
+    """As another user, try to connect to unix sockets."""
+    _become_nobody()
+    results = {}
+    for path in paths:
+        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+            with socket.socket(socket.AF_UNIX, kind) as s:
+                results[f"{path} {kind.name}"] = code(s.connect, path)
+    return results
+
+
+def set_files(_talk: Talk, values: list[list[Any]]) -> list[list[str]]:
+    """As another user, set options by path; return errno and text of each."""
+    _become_nobody()
+    results = []
+    for option, path in values:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS) as s:
+            results.append([code(s.setsockopt, TLS, option, path.encode() + b"\0"), string(s, ERROR)])
+    return results
+
+
+def accept_one(talk: Talk, chain: str, key: str) -> str:
+    """Listen, say where, accept one peer, and return what it says."""
+    with listening(chain, key) as s:
+        talk.tell(s.getsockname()[1])
+        talk.wait()
+        accepted, _ = s.accept()
+        with accepted:
+            return receive_all(accepted).decode()
+
+
+__all__ = ["ANCHORS"]
+
+if __name__ == "__main__":
+    zygote.programs = sys.modules[__name__]  # type: ignore[attr-defined]
+    zygote.main()
