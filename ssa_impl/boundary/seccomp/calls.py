@@ -23,6 +23,7 @@ from .processes import Process
 
 _INT = struct.Struct("=i")
 _MAX_SOCKADDR_BYTES = 512
+_BY_PATH = {Kind.PEM, Kind.CHAIN, Kind.KEY}
 _EDAEMON = {True: errno.ECONNRESET, False: errno.ENOTCONN}  # by: was there an open connection
 
 
@@ -260,4 +261,4 @@ def _sockaddr(call: Notification, process: Process) -> bytes:
 def _is_path(name: int, value: bytes) -> bool:
     """Whether an option that takes a path or PEM bytes was given a path."""
     row = OPTIONS.get(name)  # type: ignore[call-overload]  # any number may come; the daemon refuses unknown ones
-    return row is not None and row.kind is Kind.PEM and b"-----BEGIN " not in value
+    return row is not None and row.kind in _BY_PATH and b"-----BEGIN " not in value
