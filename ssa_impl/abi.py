@@ -119,7 +119,7 @@ _ROWS = (
            "how long a session may be resumed; 0 disables caching", "gen-1"),
     Option(Opt.TLS_DISABLE_CIPHER, Kind.CIPHER, Phase.BEFORE, None, "do not use this one"),
     Option(Opt.TLS_PEER_IDENTITY, Kind.STRING, None, Phase.AFTER, "subject of the peer's certificate (RFC 4514)"),
-    Option(Opt.TLS_REQUEST_PEER_AUTH, Kind.FLAG, Phase.BEFORE, Phase.ANY,
+    Option(Opt.TLS_REQUEST_PEER_AUTH, Kind.FLAG, Phase.BEFORE, None,
            "server: the client must present a certificate", "gen-1"),
     Option(Opt.TLS_PEER_CERTIFICATE_CHAIN, Kind.STRING, None, Phase.AFTER, "the peer's chain, PEM, leaf first"),
     Option(Opt.TLS_ID, Kind.ULONG, None, Phase.ANY, "opaque handle of this socket, unique within the daemon"),

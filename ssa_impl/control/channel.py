@@ -67,6 +67,16 @@ def receive(end: socket.socket) -> tuple[Message, list[int]] | None:
         raise
 
 
+def receive_bytes(end: socket.socket, size_bytes: int, count: int) -> tuple[bytes, list[int]]:
+    """Receive bytes and at most ``count`` descriptors, which are closed on exec.  OSError as the kernel says.
+
+    socket.recv_fds() of Python's library ignores its flags.
+    """
+    room = socket.CMSG_SPACE(count * array.array("i").itemsize)
+    data, ancillary, _flags, _ = end.recvmsg(size_bytes, room, socket.MSG_CMSG_CLOEXEC)
+    return data, _descriptors(ancillary)
+
+
 def close_all(descriptors: Iterable[int]) -> None:
     """Close descriptors that nobody asked for."""
     for descriptor in descriptors:

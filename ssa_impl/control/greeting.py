@@ -10,11 +10,10 @@ text.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import socket
 import struct
 
+from .channel import close_all, receive_bytes
 from .codec import MalformedMessage
 
 _GREETING = struct.Struct("=HH28s")
@@ -42,14 +41,13 @@ def take_greeting(accepted: socket.socket) -> tuple[bytes, socket.socket]:
     The daemon sends it right after connecting, so this waits for a moment at most.  Raises MalformedMessage, OSError
     (EAGAIN when a receive time-out is set and passes).
     """
-    data, descriptors, _, _ = socket.recv_fds(accepted, GREETING_BYTES, 1, socket.MSG_CMSG_CLOEXEC | socket.MSG_WAITALL)
+    data, descriptors = receive_bytes(accepted, GREETING_BYTES, 1)
     try:
+        while 0 < len(data) < GREETING_BYTES and (more := accepted.recv(GREETING_BYTES - len(data))):
+            data += more
         if len(descriptors) != 1:
             raise MalformedMessage("a greeting without a control channel")
-        address = decode_greeting(data)
-        return address, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptors[0])
-    except MalformedMessage:
-        for descriptor in descriptors:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)
+        return decode_greeting(data), socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptors[0])
+    except BaseException:
+        close_all(descriptors)
         raise

@@ -61,17 +61,22 @@ async def connect(session: Session, channel: DaemonChannel, message: Connect, ap
         except SsaError as error:  # nothing has changed, not even a connect that is under way
             await channel.send(Reply(message.request, error.errno))
             return
-        tie = partial(session.services.inner.tie, application)
         if message.blocking:
-            await _now(session, channel, message.request, establish, tie)
+            await _now(session, channel, message.request, establish, partial(_tie_and_close, session, application))
             return
         try:
-            inner = tie()
+            inner = session.services.inner.tie(application)
         except SsaError as error:
             session.fail(error)
             await channel.send(Reply(message.request, error.errno))
             return
         await _in_background(session, channel, message.request, establish, (inner, application))
+
+
+def _tie_and_close(session: Session, application: socket.socket) -> socket.socket:
+    """Tie, and keep no copy of the application's socket: its end of file would not be seen."""
+    with application:
+        return session.services.inner.tie(application)
 
 
 async def upgrade(session: Session, channel: DaemonChannel, message: Upgrade, descriptors: list[int]) -> None:

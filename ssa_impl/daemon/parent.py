@@ -24,8 +24,8 @@ import trio
 from OpenSSL import SSL
 
 from .. import __version__
-from ..control.channel import close_all
-from .services import ALL_OTHERS, MAX_POST_BYTES, READY, Post, split_forward
+from ..control.channel import close_all, receive_bytes
+from .services import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post, split_forward
 
 _log = logging.getLogger("ssad")
 _GRACE_S = 5.0
@@ -179,7 +179,7 @@ class Parent:
         """Carry what a worker has for the others, until it ends."""
         while True:
             try:
-                data, descriptors, _, _ = socket.recv_fds(worker.dispatch, MAX_POST_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
+                data, descriptors = receive_bytes(worker.dispatch, MAX_POST_BYTES, MAX_POST_DESCRIPTORS)
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(worker.dispatch)
                 continue

@@ -34,10 +34,16 @@ class Post(bytes, Enum):
     LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
     CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
 
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors come along."""
+        return {Post.CHANNEL: 1, Post.CLAIM: 2}.get(self, MAX_POST_DESCRIPTORS)
+
 
 READY = b"ready"
 """a worker's first word"""
 MAX_POST_BYTES = 64
+MAX_POST_DESCRIPTORS = 3
 ALL_OTHERS = 0xFFFF
 _FORWARD = struct.Struct("<H")
 

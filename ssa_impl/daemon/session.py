@@ -204,6 +204,8 @@ class Session:
                 raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
             self._outer = Outer(hello.family)
             self._pid, self.watched = hello.pid, hello.watches
+        elif not descriptors:
+            raise ApplicationError("a socket was opened on this channel already", errno.EOPNOTSUPP)
         if descriptors:
             self.be_found_by(os.fstat(descriptors[0]).st_ino)
 

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import trio
 
-from ..control.channel import close_all
+from ..control.channel import close_all, receive_bytes
 from ..policy.model import Policy
 from .inner import InnerListener
 from .post import deliver
-from .services import MAX_POST_BYTES, READY, Services
+from .services import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post, Services
 
 _log = logging.getLogger("ssad")
 
@@ -50,15 +50,15 @@ async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime:
 async def _next_post(dispatch: socket.socket) -> tuple[bytes, list[int]] | None:
     while True:
         try:
-            data, descriptors, flags, _ = socket.recv_fds(dispatch, MAX_POST_BYTES, 4, socket.MSG_CMSG_CLOEXEC)
+            data, descriptors = receive_bytes(dispatch, MAX_POST_BYTES, MAX_POST_DESCRIPTORS)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(dispatch)
             continue
         if not data:
             close_all(descriptors)
             return None
-        if descriptors and not flags & socket.MSG_CTRUNC:
-            return data, list(descriptors)
+        if len(descriptors) == Post(data[:1]).descriptors:
+            return data, descriptors
         close_all(descriptors)
         _log.error("out of file descriptors: a new socket was refused")
 

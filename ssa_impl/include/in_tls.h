@@ -14,7 +14,7 @@
 #define TLS_SESSION_TTL                   91 /* set, get: how long a session may be resumed; 0 disables caching */
 #define TLS_DISABLE_CIPHER                92 /* set: do not use this one */
 #define TLS_PEER_IDENTITY                 93 /* get: subject of the peer's certificate (RFC 4514) */
-#define TLS_REQUEST_PEER_AUTH             94 /* set, get: server: the client must present a certificate */
+#define TLS_REQUEST_PEER_AUTH             94 /* set: server: the client must present a certificate */
 #define TLS_PEER_CERTIFICATE_CHAIN        95 /* get: the peer's chain, PEM, leaf first */
 #define TLS_ID                            96 /* get: opaque handle of this socket, unique within the daemon */
 #define TLS_TRUSTED_CIPHERS               97 /* get: colon-separated list in force */

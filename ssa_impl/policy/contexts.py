@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from cryptography.hazmat.primitives import serialization
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
 from ..errors import ApplicationError, DaemonError, PolicyError
 from ..tls.acceptor import choose, is_ours, select_protocol
@@ -98,7 +98,7 @@ def _present(context: SSL.Context, identity: Identity) -> None:
     try:
         with _as_file(identity.chain_pem) as path:
             context.use_certificate_chain_file(path)
-        context.use_privatekey(crypto.PKey.from_cryptography_key(key))  # type: ignore[arg-type]  # whatever key it is
+        context.use_privatekey(key)
     except (SSL.Error, TypeError) as error:
         raise PolicyError(f"OpenSSL refuses this certificate or key: {_reason(error)}") from None
 

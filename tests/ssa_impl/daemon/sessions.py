@@ -19,6 +19,7 @@ from ssa_impl.control import channel
 from ssa_impl.control.daemon_channel import DaemonChannel
 from ssa_impl.control.messages import Connect, Hello, Keep, Message, Reply, Reset, SetOption
 from ssa_impl.daemon.inner import InnerListener
+from ssa_impl.daemon.services import Services
 from ssa_impl.daemon.session import Session
 from ssa_impl.policy.model import Policy
 from ssa_impl.sockets.addresses import build_sockaddr
@@ -26,7 +27,8 @@ from tests.certificates import NAME, authority
 from tests.ssa_impl.daemon.lines import receive, send_all
 from tests.ssa_impl.tls.peers import MemoryPeer
 
-NUMBER = 7
+NUMBER = 1
+"""TLS_ID of the first socket of the first worker"""
 
 
 class Peer:
@@ -117,10 +119,11 @@ class _ClosingOnFailure:
 class Booth:
     """The boundary and the application in front of one session."""
 
-    def __init__(self, policy: Policy, listener: InnerListener) -> None:
+    def __init__(self, services: Services) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         channel.prepare(self._channel)
-        self.session = Session(NUMBER, DaemonChannel(theirs), policy, listener)
+        self._theirs = DaemonChannel(theirs)
+        self.session = Session(services, os.getuid())
         self.application = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.ended = trio.Event()
         self._replies: dict[int, Reply] = {}
@@ -129,7 +132,7 @@ class Booth:
 
     async def run(self) -> None:
         """Serve, and say when it is over."""
-        await self.session.serve()
+        await self.session.serve(self._theirs)
         self.ended.set()
 
     # -- the boundary
@@ -216,17 +219,21 @@ Scene = Callable[[Booth, Peer], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
-async def _booth(policy: Policy, listener: InnerListener) -> AsyncIterator[Booth]:
-    booth = Booth(policy, listener)
-    try:
-        async with trio.open_nursery() as nursery:
+async def _booth(policy: Policy, listener: InnerListener, directory: Path) -> AsyncIterator[Booth]:
+    async with trio.open_nursery() as nursery:
+        dispatch, parents = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        services = Services(policy, 0, 1, directory, listener, dispatch, nursery.start_soon)
+        booth = Booth(services)
+        try:
             nursery.start_soon(booth.run)
             yield booth
             booth.close()
             with trio.fail_after(200):  # of the test's own time: every session ends once nobody is there
                 await booth.ended.wait()
-    finally:
-        booth.close()
+        finally:
+            booth.close()
+            dispatch.close()
+            parents.close()
 
 
 def play(scene: Scene, *, policy: Policy = Policy(), context: ssl.SSLContext | None = None) -> None:  # noqa: B008
@@ -237,7 +244,7 @@ def play(scene: Scene, *, policy: Policy = Policy(), context: ssl.SSLContext | N
             listener, peer = InnerListener(Path(directory) / "inner"), Peer(context)
             try:
                 with trio.fail_after(1_000_000):
-                    async with _booth(policy, listener) as booth:
+                    async with _booth(policy, listener, Path(directory)) as booth:
                         await scene(booth, peer)
             finally:
                 peer.close()

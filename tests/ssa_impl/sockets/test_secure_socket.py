@@ -16,15 +16,33 @@ from ssa_impl.policy.model import Policy
 from ssa_impl.sockets.secure_socket import SecureSocket
 from ssa_impl.sockets.states import Event, State
 from ssa_impl.tls.negotiated import Negotiated
+from tests.certificates import authority
 from tests.ssa_impl.outcomes import outcome
 
-AGREED = Negotiated(0x0304, "TLS_AES_128_GCM_SHA256", "x25519", "h2", resumed=False, peer_chain=())
+AGREED = Negotiated(0x0304, "TLS_AES_128_GCM_SHA256", "x25519", "h2", resumed=False, server_name="", peer_chain=())
+CHAIN = b"".join(pem.bytes() for pem in authority().credentials().cert_chain_pems)
+KEY = authority().credentials().private_key_pem.bytes()
 VALID = {
     Opt.TLS_REMOTE_HOSTNAME: b"example.com\0",
     Opt.TLS_TRUSTED_PEER_CERTIFICATES: b"-----BEGIN CERTIFICATE-----",
     Opt.TLS_ALPN: b"h2,http/1.1\0",
     Opt.TLS_VERSION_MIN: struct.pack("=i", 0x0304),
     Opt.TLS_VERSION_MAX: struct.pack("=i", 0x0304),
+    Opt.TLS_HOSTNAME: b"www.example.com\0",
+    Opt.TLS_CERTIFICATE_CHAIN: CHAIN,
+    Opt.TLS_PRIVATE_KEY: KEY,
+    Opt.TLS_SESSION_TTL: struct.pack("=q", 60),
+    Opt.TLS_SESSION_REUSE: struct.pack("=i", 1),
+    Opt.TLS_DISABLE_CIPHER: b"ECDHE-RSA-AES256-GCM-SHA384\0",
+    Opt.TLS_ENABLE_CIPHER: b"ECDHE-RSA-AES256-GCM-SHA384\0",
+    Opt.TLS_REQUEST_PEER_AUTH: struct.pack("=i", 1),
+    Opt.TLS_REVOCATION_CHECKS: struct.pack("=i", 0),
+    Opt.TLS_OCSP_STAPLED_CHECKS: struct.pack("=i", 0),
+    Opt.TLS_OCSP_CHECKS: struct.pack("=i", 0),
+    Opt.TLS_CRL_CHECKS: struct.pack("=i", 0),
+    Opt.TLS_CACHED_REV_CHECKS: struct.pack("=i", 0),
+    Opt.TLS_SERVER_OCSP_STAPLING: struct.pack("=i", 0),
+    Opt.TLS_CONTEXT: struct.pack("=Q", 7),
 }
 AFTER_ONLY = [Opt.TLS_CHOSEN_CIPHER, Opt.TLS_RESUMED_SESSION, Opt.TLS_VERSION_CONN, Opt.TLS_CHOSEN_GROUP]
 
@@ -132,7 +150,7 @@ def test_no_alpn_selected_is_an_empty_string_not_what_was_offered() -> None:
     made = new()
     made.set_option(Opt.TLS_ALPN, b"h2\0")
     made.happen(Event.CONNECT)
-    made.established(Negotiated(0x0303, "c", "", "", resumed=False, peer_chain=()))
+    made.established(Negotiated(0x0303, "c", "", "", resumed=False, server_name="", peer_chain=()))
     assert made.get_option(Opt.TLS_ALPN) == b"\0"
 
 

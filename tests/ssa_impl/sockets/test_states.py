@@ -11,6 +11,7 @@ from ssa_impl.errors import ApplicationError
 from ssa_impl.sockets.states import REFUSALS, TRANSITIONS, Event, State, step
 
 O, C, A, E, F = State.OPEN, State.CONNECTING, State.CONNECTING_ASYNC, State.CONNECTED, State.FAILED  # noqa: E741
+L = State.LISTENING
 
 EXPECTED: dict[tuple[State, Event], State | int] = {  # written out once more, on purpose
     (O, Event.CONNECT): C,
@@ -38,6 +39,17 @@ EXPECTED: dict[tuple[State, Event], State | int] = {  # written out once more, o
     (F, Event.ESTABLISHED): errno.EOPNOTSUPP,
     (F, Event.BROKEN): errno.EOPNOTSUPP,
     (F, Event.BIND): errno.EBADFD,
+    (L, Event.CONNECT): errno.EISCONN,
+    (L, Event.CONNECT_ASYNC): errno.EISCONN,
+    (L, Event.ESTABLISHED): errno.EOPNOTSUPP,
+    (L, Event.BROKEN): errno.EOPNOTSUPP,
+    (L, Event.BIND): errno.EINVAL,
+    (O, Event.LISTEN): L,
+    (C, Event.LISTEN): errno.EOPNOTSUPP,
+    (A, Event.LISTEN): errno.EOPNOTSUPP,
+    (E, Event.LISTEN): errno.EOPNOTSUPP,
+    (F, Event.LISTEN): errno.EBADFD,
+    (L, Event.LISTEN): L,
 }
 
 
