@@ -114,14 +114,14 @@ bool enter(struct call *call, int fd)
     return false;
 }
 
-/* A connected TCP socket gets a channel with its first TLS option, or with the upgrade itself. */
+/* A TCP socket gets a channel with its first TLS option, or with the upgrade itself. */
 static bool enter_tcp(struct call *call, int fd, bool opens)
 {
     struct channel channel;
     ino_t inode = socket_inode(fd);
-    int family = tcp_family(fd);
+    int family = wire_family(fd);
 
-    if (family == 0 || !is_connected(fd))
+    if (family == 0)
         return false;
     call_begin(call, fd);
     call->entry = table_get(inode);

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "preload.h"
@@ -19,6 +20,8 @@ enum {
     LARGE_BYTES = 64 * 1024,
     SEND_BUFFER_BYTES = 212992, /* the kernel doubles it: one message of the largest size fits */
     MOST_FDS = 4,
+    CLAIMS = 5,
+    PAUSE_NS = 2000000,
 };
 
 static struct sockaddr_un daemon_address = {.sun_family = AF_UNIX};
@@ -183,7 +186,7 @@ static int ask_first(const struct channel *channel, const struct request *reques
     }
 }
 
-int channel_claim(struct channel *channel, int fd)
+static int claim_once(struct channel *channel, int fd)
 {
     struct request request = {.kind = CLAIM, .fds = {fd}, .fd_count = 1};
     int code;
@@ -196,10 +199,27 @@ int channel_claim(struct channel *channel, int fd)
     return code;
 }
 
+/* What certainly was the daemon's may be claimed by a child before the daemon has read the parent's introduction. */
+int channel_claim(struct channel *channel, int fd)
+{
+    static const struct timespec pause = {.tv_nsec = PAUSE_NS};
+    int code = claim_once(channel, fd);
+
+    for (int attempt = 1; code == ENOTSOCK && attempt < CLAIMS && is_tied_to_daemon(fd); attempt++) {
+        nanosleep(&pause, NULL);
+        code = claim_once(channel, fd);
+    }
+    return code;
+}
+
+struct request hello(int family, int fd)
+{
+    return (struct request){.kind = HELLO, .first = family, .second = getpid(), .fds = {fd}, .fd_count = 1};
+}
+
 int channel_hello(struct channel *channel, int family, int fd)
 {
-    struct request request = {
-        .kind = HELLO, .first = family, .second = getpid(), .fds = {fd}, .fd_count = 1};
+    struct request request = hello(family, fd);
     int code = channel_dial(channel);
 
     if (code != 0)
@@ -210,12 +230,16 @@ int channel_hello(struct channel *channel, int family, int fd)
     return code == GONE ? ENOTCONN : code;
 }
 
+/* Whether a name lies in a directory NAME.d, where NAME is what the daemon's socket is called.  The directory above it may
+ * have been written in other words when the daemon was started. */
 static bool is_the_daemons(long failed, const struct sockaddr_un *name, socklen_t size)
 {
-    size_t length = strlen(daemon_address.sun_path), start = offsetof(struct sockaddr_un, sun_path);
+    const char *path = daemon_address.sun_path, *slash = strrchr(path, '/');
+    char wanted[sizeof daemon_address.sun_path + 4];
+    int length = snprintf(wanted, sizeof wanted, "%s.d/", slash == NULL ? path : slash + 1);
 
-    return failed == 0 && size >= start + length + 3 && memcmp(name->sun_path, daemon_address.sun_path, length) == 0 &&
-           memcmp(name->sun_path + length, ".d/", 3) == 0;
+    return failed == 0 && size > offsetof(struct sockaddr_un, sun_path) &&
+           memmem(name->sun_path, size - offsetof(struct sockaddr_un, sun_path), wanted, (size_t)length) != NULL;
 }
 
 /* Connected sockets have a peer, accepted and listening ones a name, in the daemon's private directory. */

@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -50,13 +49,13 @@ bool is_connected(int fd)
     return connected;
 }
 
-int tcp_family(int fd)
+int wire_family(int fd)
 {
     int family = socket_fact(fd, SO_DOMAIN);
 
     if (family != AF_INET && family != AF_INET6)
         return 0;
-    return socket_fact(fd, SO_PROTOCOL) == IPPROTO_TCP ? family : 0;
+    return socket_fact(fd, SO_TYPE) == SOCK_STREAM ? family : 0;
 }
 
 bool is_blocking(int fd)

@@ -3,12 +3,15 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "preload.h"
 #include "routing.h"
 
-enum { TYPE_MASK = 0xf };
+enum { TYPE_MASK = 0xf, BIND_ATTEMPTS = 20 };
+
+static volatile bool has_closed; /* a socket that was not connected, since the last bind */
 
 /* The same sockets as the seccomp filter's; all others are the kernel's to refuse. */
 bool is_secure_kind(int family, int type, int protocol)
@@ -63,13 +66,18 @@ int secure_close(int fd)
     table_unmark(fd);
     result = real()->close(fd);
     error = result ? errno : 0;
-    if (call.entry != NULL && (call.entry->established || !is_open_here(inode)))
+    if (call.entry != NULL && (call.entry->established || !is_open_here(inode))) {
+        has_closed = has_closed || !call.entry->established;
         table_drop(call.entry);
+    }
     return call_end(&call, error);
 }
 
+/* The address may be that of a listener which this process has just closed, and of which the daemon has not yet heard. */
 int secure_bind(struct call *call, const void *address, socklen_t length)
 {
+    static const struct timespec pause = {.tv_nsec = 10000000};
+    int code;
     char copy[MAX_SOCKADDR_BYTES];
     struct request request = {.kind = BIND, .value = copy, .length = length};
 
@@ -77,12 +85,19 @@ int secure_bind(struct call *call, const void *address, socklen_t length)
         return EINVAL;
     if (!copy_in(copy, address, length))
         return EFAULT;
-    return answer(call, &request, NULL);
+    code = answer(call, &request, NULL);
+    for (int attempt = 0; code == EADDRINUSE && has_closed && attempt < BIND_ATTEMPTS; attempt++) {
+        nanosleep(&pause, NULL);
+        code = answer(call, &request, NULL);
+    }
+    has_closed = false;
+    return code;
 }
 
 int secure_listen(struct call *call, int backlog)
 {
-    struct request request = {.kind = LISTEN, .first = backlog, .fds = {call->fd}, .fd_count = 1};
+    int length = backlog < 0 || backlog > SOMAXCONN ? SOMAXCONN : backlog;
+    struct request request = {.kind = LISTEN, .first = length, .fds = {call->fd}, .fd_count = 1};
 
     return answer(call, &request, NULL);
 }

@@ -97,6 +97,7 @@ bool channel_send(const struct channel *channel, uint32_t number, const struct r
 /* The value's length as it was sent, or -1 and errno: EINTR, or ENOTCONN when the daemon is gone. */
 ssize_t channel_receive(const struct channel *channel, struct header *header, void *room, size_t size);
 int channel_claim(struct channel *channel, int fd); /* 0, ENOTSOCK when it is no secure socket, or GONE */
+struct request hello(int family, int fd); /* the descriptor that other processes may claim the socket by */
 int channel_hello(struct channel *channel, int family, int fd); /* dials; 0 or the errno of socket() */
 bool is_tied_to_daemon(int fd); /* by the names of the unix socket itself */
 
@@ -166,7 +167,7 @@ int gone_code(const struct call *call);
 ino_t socket_inode(int fd); /* 0 when it is no socket */
 bool is_unix_stream(int fd);
 bool is_connected(int fd);
-int tcp_family(int fd); /* 0 when it is no TCP socket */
+int wire_family(int fd); /* AF_INET or AF_INET6 of a stream socket, or 0 */
 bool is_blocking(int fd);
 bool each_descriptor(void (*visit)(int fd, void *context), void *context); /* false: cannot be listed */
 bool is_open_here(ino_t inode);

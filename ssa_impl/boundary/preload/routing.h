@@ -19,6 +19,9 @@ static const int ROUTED_LEVELS[] = {
 static const int ROUTED_SOCKET_NAMES[] = {
     SO_ERROR,
     SO_KEEPALIVE,
+    SO_REUSEADDR,
+    SO_REUSEPORT,
+    SO_PRIORITY,
     SO_DOMAIN,
     SO_PROTOCOL,
 };

@@ -1,0 +1,227 @@
+/* accept: the kernel's own on the unix listener, then the greeting (ssa_impl/control/greeting.py) taken off the
+ * connection.
+ *
+ * A blocking accept must also end when the daemon does, so it waits for two descriptors; and no wait for two descriptors
+ * is restarted after a signal as accept(2) is.  So signals stay out while it waits, a signalfd tells that some are
+ * pending, and whether their handlers were installed with SA_RESTART is looked up before they are let in. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "preload.h"
+
+enum { GREETING_MS = 10000 };
+
+struct greeting {
+    uint16_t length, zero;
+    unsigned char address[28];
+};
+_Static_assert(sizeof(struct greeting) == 32, "a greeting has 32 bytes");
+
+/* Whether one of the signals that wait to be let in would end accept(2) with EINTR (signal(7)). */
+static bool would_interrupt(const sigset_t *kept_out, bool timed)
+{
+    sigset_t pending;
+
+    sigpending(&pending);
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        struct sigaction action;
+
+        if (sigismember(&pending, number) != 1 || sigismember(kept_out, number) == 1 ||
+            sigaction(number, NULL, &action))
+            continue;
+        if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN && (timed || !(action.sa_flags & SA_RESTART)))
+            return true;
+    }
+    return false;
+}
+
+/* SO_RCVTIMEO as milliseconds, -1 for none. */
+static int timeout_ms(int fd)
+{
+    struct timeval limit = {0};
+    socklen_t size = sizeof limit;
+
+    if (syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &limit, &size) || (limit.tv_sec == 0 && limit.tv_usec == 0))
+        return -1;
+    return limit.tv_sec > 1000000 ? 1000000000 : (int)(limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int wait_with(struct call *call, int channel, int signals)
+{
+    int limit_ms = timeout_ms(call->fd);
+    int64_t until_ms = now_ms() + limit_ms;
+    struct pollfd looked[] = {{.fd = call->fd, .events = POLLIN}, {.fd = channel}, {.fd = signals, .events = POLLIN}};
+
+    for (;;) {
+        int64_t left_ms = limit_ms < 0 ? -1 : until_ms - now_ms();
+        int ready = poll(looked, 3, limit_ms >= 0 && left_ms < 0 ? 0 : (int)left_ms);
+
+        if (ready == 0)
+            return EAGAIN;
+        if (ready < 0) {
+            if (errno != EINTR)
+                return errno;
+            continue;
+        }
+        if (looked[2].revents) {
+            bool interrupted = would_interrupt(&call->mask, limit_ms >= 0);
+
+            call_let_signals_in(call);
+            call_keep_signals_out(NULL);
+            if (interrupted)
+                return EINTR;
+            continue;
+        }
+        if (looked[0].revents)
+            return 0;
+        return ENOTCONN; /* the daemon has hung up: nobody will come any more */
+    }
+}
+
+static int wait_for_peer(struct call *call)
+{
+    struct entry *entry = call->entry;
+    struct channel *channel = channel_is_open(&entry->channel) ? &entry->channel : &entry->inherited;
+    struct pollfd look = {.fd = call->fd, .events = POLLIN};
+    sigset_t awaited;
+    int signals, code;
+
+    if (poll(&look, 1, 0) > 0)
+        return 0;
+    sigfillset(&awaited);
+    for (int number = 1; number <= SIGRTMAX; number++)
+        if (sigismember(&call->mask, number) == 1)
+            sigdelset(&awaited, number);
+    signals = signalfd(-1, &awaited, SFD_CLOEXEC);
+    if (signals < 0)
+        return errno;
+    code = wait_with(call, channel_is_open(channel) ? channel->fd : -1, signals);
+    sys_close(signals);
+    return code;
+}
+
+/* Take exactly the greeting: what follows is the peer's.  The daemon sends it right after connecting. */
+static bool take_greeting(int accepted, struct greeting *greeting, struct channel *channel)
+{
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr first;
+    } control;
+    struct iovec part = {greeting, sizeof *greeting};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct pollfd look = {.fd = accepted, .events = POLLIN};
+    long got = 0;
+    int fd;
+
+    if (poll(&look, 1, GREETING_MS) == 1)
+        got = syscall(SYS_recvmsg, accepted, &message, MSG_WAITALL | MSG_CMSG_CLOEXEC);
+    if (got <= 0 || message.msg_controllen < CMSG_LEN(sizeof fd) || control.first.cmsg_level != SOL_SOCKET ||
+        control.first.cmsg_type != SCM_RIGHTS)
+        return false;
+    memcpy(&fd, CMSG_DATA(&control.first), sizeof fd);
+    channel_adopt(channel, fd);
+    if (got == (long)sizeof *greeting && greeting->zero == 0 && greeting->length <= sizeof greeting->address)
+        return true;
+    channel_close(channel);
+    return false;
+}
+
+/* Tell the daemon which descriptor it is, so that a child can claim it.  Nobody waits for the answer: under load that
+ * would hold up the next accept. */
+static void introduce(const struct channel *channel, int fd)
+{
+    struct request request = hello(0, fd);
+
+    channel_send(channel, 1, &request);
+}
+
+static int accept_one(struct call *call, int flags)
+{
+    bool blocking = is_blocking(call->fd);
+    int code = blocking ? wait_for_peer(call) : 0, fd;
+
+    if (code != 0) {
+        errno = code;
+        return -1;
+    }
+    call_let_signals_in(call); /* another process may have been faster: then this blocks */
+    fd = (int)syscall(SYS_accept4, call->fd, NULL, NULL, flags & SOCK_CLOEXEC);
+    code = errno;
+    call_keep_signals_out(NULL);
+    errno = code;
+    return fd;
+}
+
+static int tell_address(const struct greeting *greeting, void *address, socklen_t *length, socklen_t size)
+{
+    socklen_t needed = greeting->length;
+
+    if (address == NULL)
+        return 0;
+    if (!copy_out(address, greeting->address, size < needed ? size : needed) ||
+        !copy_out(length, &needed, sizeof needed))
+        return EFAULT;
+    return 0;
+}
+
+int secure_accept(struct call *call, void *address, socklen_t *length, int flags, int *accepted)
+{
+    struct greeting greeting;
+    struct channel channel;
+    struct entry *entry;
+    socklen_t size = 0;
+    int code, fd;
+
+    if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+        return EINVAL;
+    if (address != NULL && !copy_in(&size, length, sizeof size))
+        return EFAULT;
+    if ((int)size < 0)
+        return EINVAL;
+    table_sweep_if_due();
+    for (;;) {
+        fd = accept_one(call, flags);
+        if (fd < 0)
+            return errno;
+        if (take_greeting(fd, &greeting, &channel))
+            break;
+        sys_close(fd); /* its worker died at this moment */
+    }
+    code = tell_address(&greeting, address, length, size);
+    introduce(&channel, fd);
+    entry = table_add(socket_inode(fd), &channel);
+    if (code == 0 && entry == NULL)
+        code = ENOMEM;
+    if (code == 0 && (flags & SOCK_NONBLOCK))
+        fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK);
+    if (entry != NULL) {
+        entry->established = true;
+        if (code != 0)
+            table_drop(entry);
+        entry_put(entry);
+    }
+    if (code != 0) {
+        sys_close(fd);
+        return code;
+    }
+    table_mark(fd);
+    *accepted = fd;
+    return 0;
+}
