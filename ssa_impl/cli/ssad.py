@@ -15,7 +15,7 @@ import trio
 import typer
 
 from .. import __version__
-from ..control.channel import default_path
+from ..control.place import default_path
 from ..daemon.parent import CannotStart, Parent
 from ..daemon.worker import raise_descriptor_limit
 

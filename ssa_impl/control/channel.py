@@ -21,15 +21,6 @@ _scratch = memoryview(bytearray(MAX_MESSAGE_BYTES + 1))
 _ANCILLARY_BYTES = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 
 
-def default_path() -> Path:
-    """Where ssad listens unless told otherwise: $SSAD_SOCKET, then the user's or the system's runtime directory."""
-    if path := os.environ.get("SSAD_SOCKET"):
-        return Path(path)
-    if os.geteuid() != 0 and (runtime := os.environ.get("XDG_RUNTIME_DIR")):
-        return Path(runtime) / "ssad" / "control.sock"
-    return Path("/run/ssad/control.sock")
-
-
 def dial(path: Path) -> socket.socket:
     """Open the boundary's end; OSError when no daemon listens there."""
     end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)

@@ -15,6 +15,7 @@ from ssa_impl.control import channel
 from ssa_impl.control.codec import MalformedMessage
 from ssa_impl.control.daemon_channel import DaemonChannel
 from ssa_impl.control.messages import Connect, GetName, Reply, SetOption
+from ssa_impl.control.place import default_path
 from tests.ssa_impl.outcomes import open_descriptors
 
 Pair = tuple[socket.socket, socket.socket]
@@ -146,10 +147,10 @@ def test_daemon_does_not_mind_a_boundary_that_is_gone(pair: Pair) -> None:
 
 def test_default_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSAD_SOCKET", "/somewhere/else")
-    assert channel.default_path() == Path("/somewhere/else")
+    assert default_path() == Path("/somewhere/else")
     monkeypatch.delenv("SSAD_SOCKET")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/1000")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert channel.default_path() == Path("/run/user/1000/ssad/control.sock")
+    assert default_path() == Path("/run/user/1000/ssad/control.sock")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert channel.default_path() == Path("/run/ssad/control.sock")
+    assert default_path() == Path("/run/ssad/control.sock")
