@@ -69,7 +69,7 @@ class ApplicationListener:
     _numbers = itertools.count(1)
 
     def __init__(self, application: socket.socket, directory: Path, backlog: int) -> None:
-        self.path = directory / f"listener-{os.getpid()}-{next(self._numbers)}"
+        self.path = directory / f"{os.getpid()}-{next(self._numbers)}"
         try:
             application.bind(str(self.path))
             application.listen(backlog)

@@ -29,7 +29,7 @@ from .services import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, P
 
 _log = logging.getLogger("ssad")
 _GRACE_S = 5.0
-_LONGEST_PATH_BYTES = 107 - len(".d/listener-4194304-9999999999")  # sun_path of unix(7), for the workers' own names too
+_LONGEST_PATH_BYTES = 107 - len(".d/worker-4194304.inner")  # sun_path of unix(7), for the workers' own names too
 _MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
 """glibc (mallopt(3)): keep freed buffers instead of giving them back to the kernel with each connection"""
 _RESTART_PAUSE_S = (0.0, 0.1, 0.5, 1.0, 5.0)

@@ -31,13 +31,13 @@ async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime:
     listener = InnerListener(runtime / f"worker-{os.getpid()}.inner")
     dispatch.setblocking(False)
     try:
+        dispatch.send(READY)
         async with trio.open_nursery() as nursery:
 
             def start(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
                 nursery.start_soon(_guarded, serve_one, *arguments)
 
             services = Services(Policy(), index, worker_count, runtime, listener, dispatch, start)
-            dispatch.send(READY)
             while received := await _next_post(dispatch):
                 deliver(services, *received)
             nursery.cancel_scope.cancel()

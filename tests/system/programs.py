@@ -203,7 +203,8 @@ def other_kinds(_talk: Talk) -> list[str]:
             near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             near.sendall(b"plain")
             results.append(far.recv(100).decode())
-        results.append(code(near.setsockopt, TLS, HOSTNAME, b"a\0"))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+            results.append(code(datagrams.setsockopt, TLS, HOSTNAME, b"a\0"))
         results.append(code(near.getsockopt, TLS, ERROR, 10))
     return results
 

@@ -157,12 +157,20 @@ class Supervisor:
         if not self._listener.is_waiting(call.id):
             return
         if entry is None:
-            if inode is not None and call.number == self._arch.setsockopt and self._upgrades.is_meant(*_option(call)):
-                self._upgrades.set_option(call, process, inode)
-            else:
+            if not self._is_of_upgrade(call, process, inode):
                 self._listener.let_pass(call.id)
         else:
             self._handlers[call.number](call, process, entry)
+
+    def _is_of_upgrade(self, call: Notification, process: Process, inode: int | None) -> bool:
+        """Serve what concerns a TCP socket that is to be upgraded; False for all else."""
+        level, name = call.arguments[1] & 0xFFFFFFFF, call.arguments[2] & 0xFFFFFFFF
+        if inode is None or not self._upgrades.is_meant(level, name):
+            return False
+        if call.number == self._arch.setsockopt:
+            self._upgrades.set_option(call, process, inode)
+            return True
+        return call.number == self._arch.getsockopt and self._upgrades.get_option(call, process, inode)
 
     def _take_replies(self, descriptor: int, entry: Entry) -> None:
         if not entry.take_replies():
@@ -272,11 +280,6 @@ class Supervisor:
         for process in self._processes.values():
             process.close()
         self._epoll.close()
-
-
-def _option(call: Notification) -> tuple[int, int]:
-    """Return level and name of a setsockopt call."""
-    return call.arguments[1] & 0xFFFFFFFF, call.arguments[2] & 0xFFFFFFFF
 
 
 def _descendants(pid: int) -> list[int]:

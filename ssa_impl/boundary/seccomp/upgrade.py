@@ -61,7 +61,7 @@ class Upgrades:
 
     @staticmethod
     def is_meant(level: int, name: int) -> bool:
-        """Whether setsockopt on a socket that is not ours concerns us."""
+        """Whether an option of a socket that is not ours concerns us."""
         return level == IPPROTO_TLS or (level, name) == (socket.IPPROTO_TCP, TCP_UPGRADE_TLS)
 
     def set_option(self, call: Notification, process: Process, inode: int) -> None:
@@ -77,6 +77,13 @@ class Upgrades:
                 self._upgrade(call, process, entry, inode, tcp)
         finally:
             tcp.close()
+
+    def get_option(self, call: Notification, process: Process, inode: int) -> bool:
+        """getsockopt(descriptor, IPPROTO_TLS, ...) before an upgrade, or after it failed; False for other sockets."""
+        if (entry := self._prepared.get(inode)) is None:
+            return False
+        self._calls.get_option(call, process, entry)
+        return True
 
     def forget_but(self, open_inodes: set[int]) -> None:
         """Hang up for TCP sockets that were closed without having been upgraded."""
