@@ -1,0 +1,1 @@
+"""Clients and servers in several languages, each beside its plain TCP twin; ``lines`` counts how they differ."""

@@ -1,0 +1,58 @@
+"""An echo server over TLS, all clients in one select(): server.py ADDRESS PORT CHAIN KEY."""
+
+import contextlib
+import select
+import signal
+import socket
+import sys
+
+IPPROTO_TLS, TLS_CERTIFICATE_CHAIN, TLS_PRIVATE_KEY, TLS_ERROR = 205, 88, 89, 100
+
+
+def accept(listener, clients):
+    with contextlib.suppress(BlockingIOError):
+        client, _ = listener.accept()
+        client.setblocking(False)
+        clients[client] = b""
+
+
+def echo(client, clients):
+    """Send what waits, or else read: a client that does not read is not read from."""
+    try:
+        if clients[client]:
+            clients[client] = clients[client][client.send(clients[client]) :]
+        elif text := client.recv(65536):
+            clients[client] = text
+        else:
+            del clients[client]
+            client.close()
+    except ConnectionError:
+        del clients[client]
+        client.close()
+
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+address, port = sys.argv[1:3]
+clients = {}
+with socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_TLS) as s:
+    try:
+        s.setsockopt(IPPROTO_TLS, TLS_CERTIFICATE_CHAIN, sys.argv[3].encode() + b"\0")
+        s.setsockopt(IPPROTO_TLS, TLS_PRIVATE_KEY, sys.argv[4].encode() + b"\0")
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setblocking(False)
+        s.bind((address, int(port)))
+        s.listen()
+        print(f"listening on {s.getsockname()[1]}", flush=True)
+        while True:
+            reading = [s, *(client for client, text in clients.items() if not text)]
+            readable, writable, _ = select.select(reading, [client for client, text in clients.items() if text], [])
+            for ready in readable + writable:
+                if ready is s:
+                    accept(s, clients)
+                else:
+                    echo(ready, clients)
+    except OSError as error:
+        sys.exit(f"server: {error}: {s.getsockopt(IPPROTO_TLS, TLS_ERROR, 1024)[:-1].decode()}")
+    finally:
+        for client in clients:
+            client.close()
