@@ -27,6 +27,7 @@ from ..sockets.secure_socket import SecureSocket
 from ..sockets.states import Event, State
 from ..tls.engine import Engine
 from . import session as sessions
+from . import sharing
 from .connecting import authenticate
 from .inner import ApplicationListener, present
 from .outer import Outer
@@ -68,7 +69,7 @@ async def _begin(session: Session, nursery: trio.Nursery, message: Listen, appli
     queue = ApplicationListener(application, session.services.runtime, message.backlog)
     session.socket.happen(Event.LISTEN)
     session.remember_names()
-    transcript = session.transcript(path=str(queue.path))
+    transcript = sharing.transcript(session, path=str(queue.path))
     nursery.start_soon(_take_peers, session, queue, transcript, settings)
 
 

@@ -27,10 +27,12 @@ from ..sockets.addresses import Address, parse_sockaddr, parse_sockaddr_host
 from ..sockets.states import Event
 from ..tls.engine import Engine
 from ..validation.hostname import check_name
+from .carriage import carry
 from .inner import drain, fill
 from .outer import Outer
 from .relay import Wire, say_why, shake_hands
 from .resolver import resolve_host
+from .sharing import cache_scope
 
 if TYPE_CHECKING:
     from .session import Session
@@ -112,7 +114,7 @@ async def _now(
     with inner:
         session.succeed(made.engine)
         await channel.send(Reply(request, 0), [inner.fileno()] if session.watched else [])
-        await session.carry(inner, made.wire, made.engine, made.settings, made.key)
+        await carry(session, inner, made.wire, made.engine, partial(_keep_session, session, made))
     session.end()
 
 
@@ -139,8 +141,15 @@ async def _in_background(
         if session.watched:
             await channel.send(Keep(), [inner.fileno()])
         await drain(inner, filled)
-        await session.carry(inner, made.wire, made.engine, made.settings, made.key)
+        await carry(session, inner, made.wire, made.engine, partial(_keep_session, session, made))
     session.end()
+
+
+def _keep_session(session: Session, made: Established) -> None:
+    """Keep the TLS session for the next connection that may resume it."""
+    ttl_s = made.settings.session_ttl_s
+    if ttl_s and made.key is not None and (kept := made.engine.session()) is not None:
+        session.services.sessions.keep(made.key, kept, time.monotonic() + ttl_s)
 
 
 def _begin(session: Session, message: Connect) -> Establish:
@@ -170,7 +179,7 @@ async def _reach(
     address = await _connect_to_one(outer, await find())
     key = resumed = None
     if settings.session_ttl_s:
-        key = (session.cache_scope(), address, settings)
+        key = (cache_scope(session), address, settings)
         resumed = session.services.sessions.take(key, time.monotonic())
     engine = Engine(context, settings, resumed)
     wire = Wire(outer.socket, engine)

@@ -13,7 +13,7 @@ from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Claim, Reply, SetOption
 from .accepting import take_peers_for_another
 from .outer import Outer
-from .relocation import read
+from .relocation import Transcript, read
 from .services import Post, Services
 from .session import Session
 
@@ -79,10 +79,20 @@ async def _go_on(services: Services, descriptors: list[int]) -> None:
     transcript = read(file)
     os.close(file)
     channel = DaemonChannel(_channel(end))
-    session = Session.moved(services, transcript, Outer(transcript.family, socket.socket(fileno=wire)))
+    session = _remade(services, transcript, Outer(transcript.family, socket.socket(fileno=wire)))
     level, name, value = transcript.options[-1]
     assert level == IPPROTO_TLS
     await session.serve(channel, (SetOption(transcript.request, level, name, value), []))
+
+
+def _remade(services: Services, transcript: Transcript, outer: Outer) -> Session:
+    """Return the same socket in this worker; the last of its options is still to be set."""
+    session = Session(services, transcript.uid)
+    session.adopt(outer)
+    session.pid, session.watched = transcript.pid, transcript.watches
+    session.be_found_by(transcript.inode)
+    session.replay(transcript.options[:-1])
+    return session
 
 
 def _channel(descriptor: int) -> socket.socket:

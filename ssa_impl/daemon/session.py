@@ -12,8 +12,7 @@ import logging
 import os
 import socket
 import struct
-import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import trio
 
@@ -33,25 +32,23 @@ from ..control.messages import (
     Message,
     Refusal,
     Reply,
-    Reset,
     SetOption,
     Upgrade,
 )
 from ..errors import ApplicationError, NetworkError, SsaError
 from ..policy.contexts import context_for
-from ..policy.model import Settings
 from ..policy.resolve import resolve
 from ..sockets.addresses import Address, build_sockaddr, parse_sockaddr
 from ..sockets.secure_socket import SecureSocket
 from ..sockets.states import Event, State
 from ..tls.engine import Engine
-from . import accepting, connecting
+from . import accepting, connecting, sharing
+from .carriage import carry_accepted
 from .files import read_regular
 from .outer import Outer
-from .relay import Relay, Wire
-from .relocation import Option, Transcript, write
-from .services import Post, Services, SharedContext
-from .waits import has_hung_up
+from .relay import Wire
+from .relocation import Option
+from .services import Services
 
 _log = logging.getLogger("ssad")
 _RESET_S = 2.0
@@ -72,14 +69,14 @@ class Session:
         """whether the boundary reads its channel at all times"""
         self.options: list[Option] = []
         """all that was set, for another worker or another socket to hear again"""
-        self._pid = 0
-        self._inode = 0
+        self.pid = 0
+        self.inode = 0
         self._outer: Outer | None = None
         self._names: dict[bool, Address] = {}
-        self._shares_context = False
-        self._channels: list[DaemonChannel] = []
-        self._reset_done = trio.Event()
-        self._boundary_gone = trio.Event()
+        self.shares_context = False
+        self.channels: list[DaemonChannel] = []
+        self.reset_done = trio.Event()
+        self.boundary_gone = trio.Event()
         self._nursery: trio.Nursery | None = None
 
     # -- life
@@ -100,11 +97,11 @@ class Session:
         try:
             async with trio.open_nursery() as self._nursery:
                 if carried is not None:
-                    self._nursery.start_soon(self._carry_to_the_end, *carried)
+                    self._nursery.start_soon(carry_accepted, self, *carried)
                 await self._attend(channel, first)
         finally:
-            self.services.by_inode.pop(self._inode, None)
-            for attended in self._channels:
+            self.services.by_inode.pop(self.inode, None)
+            for attended in self.channels:
                 attended.close()
             if self._outer is not None:
                 self._outer.socket.close()
@@ -114,20 +111,20 @@ class Session:
         if self._nursery is None:
             channel.close()
             return
-        if self._boundary_gone.is_set():
-            self._boundary_gone = trio.Event()
+        if self.boundary_gone.is_set():
+            self.boundary_gone = trio.Event()
         self._nursery.start_soon(self._attend, channel, None)
 
     async def _attend(self, channel: DaemonChannel, first: Heard | None) -> None:
-        self._channels.append(channel)
+        self.channels.append(channel)
         if first is not None:
             await self._take(channel, *first)
         while (heard := await self.next_message(channel)) is not None:
             await self._take(channel, *heard)
         channel.close()
-        self._channels.remove(channel)
-        if not self._channels:
-            self._boundary_gone.set()
+        self.channels.remove(channel)
+        if not self.channels:
+            self.boundary_gone.set()
             if self.socket.state is not State.CONNECTED and self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
 
@@ -152,16 +149,16 @@ class Session:
         match message:
             case Reply():
                 close_all(descriptors)
-                self._reset_done.set()
+                self.reset_done.set()
             case Connect() if len(descriptors) == 1:
                 self._nursery.start_soon(connecting.connect, self, channel, message, _unix(descriptors[0]))
             case Listen() if len(descriptors) == 1:
                 await accepting.listen(self, self._nursery, channel, message, _unix(descriptors[0]))
             case Upgrade() if len(descriptors) == 3 - message.blocking:
                 self._nursery.start_soon(connecting.upgrade, self, channel, message, descriptors)
-            case SetOption(_, level, Opt.TLS_CONTEXT, value) if level == IPPROTO_TLS and self._is_elsewhere(value):
+            case SetOption(_, level, Opt.TLS_CONTEXT) if level == IPPROTO_TLS and sharing.is_elsewhere(self, message):
                 close_all(descriptors)
-                await self._move(channel, message)
+                await sharing.move(self, channel, message)
             case _:
                 await channel.send(self._answer(message, descriptors))
 
@@ -203,7 +200,7 @@ class Session:
             if hello.family not in {socket.AF_INET, socket.AF_INET6}:
                 raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
             self._outer = Outer(hello.family)
-            self._pid, self.watched = hello.pid, hello.watches
+            self.pid, self.watched = hello.pid, hello.watches
         elif not descriptors:
             raise ApplicationError("a socket was opened on this channel already", errno.EOPNOTSUPP)
         if descriptors:
@@ -211,8 +208,8 @@ class Session:
 
     def be_found_by(self, inode: int) -> None:
         """Let other processes claim this socket by the inode of the application's descriptor."""
-        self.services.by_inode.pop(self._inode, None)
-        self._inode = inode
+        self.services.by_inode.pop(self.inode, None)
+        self.inode = inode
         if inode:
             self.services.by_inode[inode] = self
 
@@ -235,7 +232,7 @@ class Session:
         if level != IPPROTO_TLS:
             self.outer().set_option(level, name, value)
         elif name == Opt.TLS_CONTEXT:
-            self._join_context(value)
+            sharing.join(self, value)
             return  # what it stands for has been noted
         else:
             self.socket.set_option(name, value)
@@ -260,9 +257,8 @@ class Session:
     def _get_option(self, level: int, name: int, size_bytes: int) -> bytes:
         if level == IPPROTO_TLS:
             value = self.socket.get_option(name)
-            if name == Opt.TLS_CONTEXT and self.socket.context_is_own:
-                self._shares_context = True
-                self.services.share_context(self.socket.context, SharedContext(self.uid, tuple(self.options)))
+            if name == Opt.TLS_CONTEXT:
+                sharing.offer(self)
             return value
         if level == socket.SOL_SOCKET and name == socket.SO_ERROR:
             return _INT.pack(self.socket.take_pending_errno())
@@ -274,64 +270,6 @@ class Session:
         if peer and self.socket.state is not State.CONNECTED:
             raise ApplicationError("the socket is not connected", errno.ENOTCONN)
         return build_sockaddr(outer.family, self._names.get(peer) or outer.name(peer))
-
-    # -- contexts shared with other sockets
-
-    def _join_context(self, value: bytes) -> None:
-        """Hear everything that the other socket was told, and resume its sessions."""
-        handle = self.socket.check_context(value)
-        if (shared := self.services.shared_context(handle, self.uid)) is None:
-            raise ApplicationError(f"no context of yours has the number {handle}")
-        self.replay(shared.options)
-        self.socket.set_option(Opt.TLS_CONTEXT, value)
-        self._shares_context = True
-
-    def _is_elsewhere(self, value: bytes) -> bool:
-        with contextlib.suppress(SsaError):
-            home = self.services.home_of(self.socket.check_context(value))
-            return home is not None and home != self.services.index
-        return False
-
-    async def _move(self, channel: DaemonChannel, request: SetOption) -> None:
-        """Let the worker that knows the context go on with this socket."""
-        home = self.services.home_of(self.socket.check_context(request.value))
-        assert home is not None
-        transcript = write(self.transcript(request))
-        descriptors = [transcript, channel.fileno(), self.outer().socket.fileno()]
-        try:
-            await self.services.post(home, Post.MOVED, b"", descriptors)
-        finally:
-            os.close(transcript)
-        self.end()
-
-    def transcript(self, pending: SetOption | None = None, path: str = "") -> Transcript:
-        """Return what another worker needs in order to make this socket; ``pending`` is still to be answered."""
-        options = list(self.options)
-        request = 0
-        if pending is not None:
-            options.append((pending.level, pending.name, pending.value))
-            request = pending.request
-        return Transcript(
-            self.outer().family, self._pid, self.watched, self.uid, self._inode, tuple(options), path, request
-        )
-
-    @classmethod
-    def moved(cls, services: Services, transcript: Transcript, outer: Outer) -> Session:
-        """Return the same socket in this worker; TLS_CONTEXT, the last of its options, is still to be answered."""
-        session = cls(services, transcript.uid)
-        session._outer, session._pid, session.watched = outer, transcript.pid, transcript.watches
-        session.be_found_by(transcript.inode)
-        session.replay(transcript.options[:-1])
-        return session
-
-    def cache_scope(self) -> Hashable:
-        """Return who may resume the sessions of this socket: its context, or its user's processes of one program."""
-        if self._shares_context:
-            return self.socket.context
-        try:
-            return self.uid, os.readlink(f"/proc/{self._pid}/exe")  # noqa: PTH115
-        except OSError:
-            return self.uid, self._pid
 
     # -- an established connection
 
@@ -352,37 +290,6 @@ class Session:
         self.socket.broken(error)
         with contextlib.suppress(NetworkError):  # no descriptor is left: the next connect says so
             self.outer().renew()
-
-    async def carry(self, inner: socket.socket, wire: Wire, engine: Engine, settings: Settings, key: Hashable) -> None:
-        """Relay; return when nobody has the application's descriptor open any more."""
-
-        def keep_session() -> None:
-            if settings.session_ttl_s and (kept := engine.session()) is not None:
-                self.services.sessions.keep(key, kept, time.monotonic() + settings.session_ttl_s)
-
-        await self._carry(Relay(inner, wire, engine, keep_session), inner)
-
-    async def _carry_to_the_end(self, inner: socket.socket, wire: Wire, engine: Engine) -> None:
-        with inner:
-            await self._carry(Relay(inner, wire, engine), inner)
-        self.end()
-
-    async def _carry(self, relay: Relay, inner: socket.socket) -> None:
-        try:
-            await relay.run()
-        except SsaError as error:
-            self.fail(error)
-            await self._reset(inner)
-        if not relay.application_is_gone:
-            await self._boundary_gone.wait()
-
-    async def _reset(self, inner: socket.socket) -> None:
-        """Close the application's connection so that its next end of file is ECONNRESET."""
-        if self.watched and self._channels and not has_hung_up(inner):
-            await self._channels[0].send(Reset())
-            with trio.move_on_after(_RESET_S):
-                await self._reset_done.wait()
-        inner.close()
 
 
 def _unix(descriptor: int) -> socket.socket:

@@ -98,7 +98,7 @@ def _present(context: SSL.Context, identity: Identity) -> None:
     try:
         with _as_file(identity.chain_pem) as path:
             context.use_certificate_chain_file(path)
-        context.use_privatekey(key)
+        context.use_privatekey(key)  # type: ignore[arg-type]  # whatever kind it is: OpenSSL says no
     except (SSL.Error, TypeError) as error:
         raise PolicyError(f"OpenSSL refuses this certificate or key: {_reason(error)}") from None
 

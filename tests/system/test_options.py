@@ -41,7 +41,7 @@ def test_every_wrong_use_has_its_errno(zygote: Zygote, web: Server, ca: str) -> 
         "huge": "EINVAL",
         "version": "EINVAL",
         "length of int": "EINVAL",
-        "listen": "EOPNOTSUPP",
+        "listen": "EPROTO",
         "bind": "",
         "bind elsewhere": "EADDRNOTAVAIL",
         "late": "EOPNOTSUPP",
