@@ -17,6 +17,7 @@ Reading order ------------- ``errors``, ``estimates``   what can go wrong; what 
 ``frames``, ``phases``      which rows enter the fit, what was left out and why; how long each step of a
 client took ``models``, ``equivalence``, ``checks``, ``paper``   the primary fit; margins; the other ways to
 ask; the paper's own ``cpu``, ``power``          the co-primary result; what the design could have seen
+``boundaries``   two boundaries of the SSA beside each other, in campaigns that have both
 ``verdict``, ``study``      Holm, the decision table, what ``verdict.json`` holds; all of the above for one
 scenario ``sentences``, ``tables``, ``figures``, ``report``   what people read ``files``, ``artefacts`` how
 files are written, and which ``synthetic``, ``selfcheck``   campaigns with a known truth, labelled as such;

@@ -27,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Judge recorded campaigns: regression, verdict, Figure 4, report.\n\n"
     "DIR is a campaign's directory, for example results/reference. Several directories may be given when "
-    "they have the same profile: those of one link are pooled into one fit, those of different links become "
-    "further lines of Figure 4.",
+    "they have the same profile: those of one link and boundary are pooled into one fit, others become further "
+    "lines of Figure 4.",
     epilog="Exit codes: 0 done; 1 it could not be done; 2 bad usage or bad files.",
 )
 out_console = Console(soft_wrap=True, highlight=False)
@@ -65,9 +65,9 @@ def _scenarios(directories: list[Path], *, samples: bool) -> tuple[Scenario, ...
 
 
 def _studies(directories: list[Path], *, samples: bool) -> list[Study]:
-    from analysis.study import study
+    from analysis.study import studies
 
-    return [study(scenario) for scenario in _scenarios(directories, samples=samples)]
+    return studies(_scenarios(directories, samples=samples))
 
 
 def _target(directories: list[Path], out: Path | None) -> Path:
@@ -115,6 +115,8 @@ def regression(
             out_console.print(tables.regression(study.verdict))
             for text in (sentences.slopes, sentences.headline, sentences.cpu, sentences.judgement):
                 out_console.print(text(study.verdict), markup=False)
+            if said := sentences.boundaries(study.verdict):
+                out_console.print(said, markup=False)
 
 
 @app.command()

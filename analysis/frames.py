@@ -15,13 +15,13 @@ import pandas as pd
 
 from analysis.errors import DataError
 from analysis.load import Campaign
-from harness.records import Link, Manifest
+from harness.records import Boundary, Link, Manifest, Stack
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
 BYTES_PER_MEGABYTE = 1e6
 PARTIES = ("clients", "daemon", "boundary", "server")
-NAMES = {"openssl": "OpenSSL", "ssa": "SSA"}
+NAMES = {Stack.OPENSSL: "OpenSSL", Stack.SSA: "SSA"}
 SYNTHETIC_PRESET = "synthetic"
 
 
@@ -40,7 +40,7 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class Scenario:
-    """Campaigns that share one fit.
+    """Campaigns that share one fit, at one boundary of the SSA.
 
     ``trials`` is every trial; ``rows`` those that enter the fit; ``pairs`` the same by pair (``ms_0``,
     ``ms_1`` and ``diff``, which is other minus baseline).
@@ -50,11 +50,17 @@ class Scenario:
     trials: pd.DataFrame
     rows: pd.DataFrame
     pairs: pd.DataFrame
+    boundary: Boundary = Boundary.SECCOMP
 
     @property
     def manifest(self) -> Manifest:
         """The first campaign's; the others agree in all that the analysis obeys."""
         return self.campaigns[0].manifest
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The campaigns' names."""
+        return tuple(campaign.manifest.campaign for campaign in self.campaigns)
 
     @property
     def link(self) -> Link:
@@ -72,7 +78,7 @@ class Scenario:
     @property
     def arms(self) -> tuple[str, str]:
         """The arms as people read them, baseline first."""
-        return arm_names(self.manifest)
+        return arm_names(self.manifest, self.boundary)
 
     @property
     def complete_blocks(self) -> int:
@@ -82,13 +88,29 @@ class Scenario:
         return int((levels.to_numpy() == planned[levels.index.get_level_values(0)].to_numpy()).sum())
 
 
-def arm_names(manifest: Manifest) -> tuple[str, str]:
-    """SSA, OpenSSL; in an A/A campaign with A and B behind it.  Baseline first."""
-    first, second = (NAMES[str(stack)] for stack in manifest.stacks)
+def arm_names(manifest: Manifest, boundary: Boundary = Boundary.SECCOMP) -> tuple[str, str]:
+    """SSA, OpenSSL; in an A/A campaign with A and B behind it.  Baseline first.
+
+    The SSA's boundary is named in campaigns that know another one than seccomp.
+    """
+    names = dict(NAMES)
+    if manifest.boundaries != (Boundary.SECCOMP,):
+        names[Stack.SSA] = f"{names[Stack.SSA]} {boundary}"
+    first, second = (names[stack] for stack in manifest.stacks)
     return (f"{first} A", f"{second} B") if first == second else (first, second)
 
 
-def derive(trials: pd.DataFrame, manifest: Manifest, campaign_index: int = 0) -> pd.DataFrame:
+def at_boundary(trials: pd.DataFrame, manifest: Manifest, boundary: Boundary) -> pd.DataFrame:
+    """The trials of the pairs at one boundary; a pair whose SSA trial never ran counts for the first one."""
+    if len(manifest.boundaries) == 1:
+        return trials
+    told = trials.groupby(["block", "pair"])["boundary"].transform("first")
+    return trials[told.fillna(str(manifest.boundaries[0])) == str(boundary)]
+
+
+def derive(
+    trials: pd.DataFrame, manifest: Manifest, campaign_index: int = 0, boundary: Boundary = Boundary.SECCOMP
+) -> pd.DataFrame:
     """The trials of one campaign with the columns of this module's docstring."""
     is_other = trials["stack"] != str(manifest.stacks[0])
     arm = trials["arm"].fillna(is_other.astype("Int64")).to_numpy(dtype=int)
@@ -96,7 +118,7 @@ def derive(trials: pd.DataFrame, manifest: Manifest, campaign_index: int = 0) ->
         campaign_index=campaign_index,
         block_id=[f"{campaign_index}.{block:03d}" for block in trials["block"]],
         arm=arm,
-        impl=pd.Categorical.from_codes(arm, categories=pd.Index(arm_names(manifest))),
+        impl=pd.Categorical.from_codes(arm, categories=pd.Index(arm_names(manifest, boundary))),
         n=trials["n"].astype(int),
         position=trials["position"].astype(int),
         ms=_floats(trials["elapsed_ns"]) / NS_PER_MS,
@@ -137,8 +159,8 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
     return pairs.sort_values(["block_id", "pair"], ignore_index=True)
 
 
-def scenario(campaigns: Sequence[Campaign]) -> Scenario:
-    """Pool campaigns into one fit.
+def scenario(campaigns: Sequence[Campaign], boundary: Boundary | None = None) -> Scenario:
+    """Pool campaigns into one fit; of several boundaries, the pairs at ``boundary`` (None: the first).
 
     Raises:
         DataError: they differ in something that makes pooling unsound.
@@ -146,15 +168,19 @@ def scenario(campaigns: Sequence[Campaign]) -> Scenario:
     first = campaigns[0]
     for other in campaigns[1:]:
         _refuse_pooling(first, other)
-    derived = [derive(campaign.trials, campaign.manifest, k) for k, campaign in enumerate(campaigns)]
+    at = boundary or first.manifest.boundaries[0]
+    derived = [
+        derive(at_boundary(campaign.trials, campaign.manifest, at), campaign.manifest, k, at)
+        for k, campaign in enumerate(campaigns)
+    ]
     trials = pd.concat(derived, ignore_index=True)
     used = trials[trials["fate"] == str(Fate.USED)]
     rows = used.sort_values(["campaign_index", "sequence"], ignore_index=True)
-    return Scenario(tuple(campaigns), trials, rows, paired(rows))
+    return Scenario(tuple(campaigns), trials, rows, paired(rows), at)
 
 
 def _refuse_pooling(first: Campaign, other: Campaign) -> None:
-    for name in ("server", "stacks", "judgement"):
+    for name in ("server", "stacks", "boundaries", "judgement"):
         _refuse_difference(first, other, name, "cannot share one fit")
     ours, theirs = first.environment.fingerprint, other.environment.fingerprint
     for key in sorted(ours.keys() | theirs.keys()):
@@ -174,7 +200,7 @@ def _both(first: Campaign, other: Campaign) -> str:
 
 
 def scenarios(campaigns: Sequence[Campaign]) -> tuple[Scenario, ...]:
-    """One scenario a link, in the order given.
+    """One scenario a link and boundary, in the order given.
 
     Raises:
         DataError: profiles or sizes differ, a campaign is given twice, or those of one link cannot be pooled.
@@ -186,8 +212,12 @@ def scenarios(campaigns: Sequence[Campaign]) -> tuple[Scenario, ...]:
             raise DataError(f"{_both(twin, campaign)} are one campaign; give each only once")
         for name in ("profile", "size_bytes"):
             _refuse_difference(campaigns[0], campaign, name, "cannot be shown together")
-    links = dict.fromkeys(campaign.manifest.link for campaign in campaigns)
-    return tuple(scenario([c for c in campaigns if c.manifest.link == link]) for link in links)
+    places = dict.fromkeys((c.manifest.link, boundary) for c in campaigns for boundary in c.manifest.boundaries)
+    return tuple(scenario([c for c in campaigns if _is_at(c, *place)], place[1]) for place in places)
+
+
+def _is_at(campaign: Campaign, link: Link, boundary: Boundary) -> bool:
+    return campaign.manifest.link is link and boundary in campaign.manifest.boundaries
 
 
 def left_out(trials: pd.DataFrame) -> pd.DataFrame:

@@ -76,6 +76,27 @@ def cpu(verdict: Verdict) -> str:
     return f"CPU per MB: {costs}; {text}"
 
 
+def boundaries(verdict: Verdict) -> str:
+    """The SSA at one boundary beside the other; empty when the campaign knows one only."""
+    found = verdict.boundaries
+    if found is None:
+        return ""
+    name = f"SSA {found.boundary} minus SSA {found.beside}"
+    if isinstance(found.slope, Missing):
+        text = f"{name}: not enough data: {found.slope.reason}"
+    else:
+        ms = found.slope
+        span = interval(ms.ci_low, ms.ci_high, ms.level)
+        text = (
+            f"{name}: {signed(ms.value)} ms per process ({span}, {p_text(ms.p)}), each against the baseline beside it"
+        )
+    if isinstance(found.cpu, Missing):
+        return f"{text}; CPU per MB, ratio: not enough data: {found.cpu.reason}"
+    ratio, low, high = (significant(number, 4) for number in (found.cpu.value, found.cpu.ci_low, found.cpu.ci_high))
+    level = f"{100 * found.cpu.level:.3g} % CI"
+    return f"{text}; CPU per MB, ratio {ratio} ({level} {low} to {high}, {p_text(found.cpu.p)})"
+
+
 def _cost(cost: Cost) -> str:
     if isinstance(cost.stack, Estimate):
         return f"{cost.arm} {significant(cost.stack.value, 3)} s"

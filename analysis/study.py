@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import pandas as pd
 
 import analysis
-from analysis import checks, columns, cpu, equivalence, models, paper, power
+from analysis import boundaries, checks, columns, cpu, equivalence, models, paper, power
 from analysis.estimates import Missing, Result, or_missing
 from analysis.frames import Scenario, left_out
 from analysis.models import Fit, SlopeFit
@@ -32,12 +32,24 @@ class Study:
     verdict: Verdict
 
 
-def study(scenario: Scenario) -> Study:
-    """Fit, check, judge."""
+def studies(scenarios: Sequence[Scenario]) -> list[Study]:
+    """Study each; a campaign's second boundary is also compared with its first."""
+    found = []
+    for scenario in scenarios:
+        first = next(other for other in scenarios if other.names == scenario.names)
+        found.append(study(scenario, beside=None if first is scenario else first))
+    return found
+
+
+def study(scenario: Scenario, beside: Scenario | None = None) -> Study:
+    """Fit, check, judge; compare with the same campaigns at another boundary."""
     judgement = scenario.manifest.judgement
     fit = or_missing("primary fit", models.fit_clustered, scenario.rows)
     unusual = _unusual(scenario, fit)
-    return Study(scenario, fit, unusual, _verdict(scenario, fit, unusual, judgement))
+    verdict = _verdict(scenario, fit, unusual, judgement)
+    if beside is not None:
+        verdict = verdict.model_copy(update={"boundaries": boundaries.compare(scenario, beside, judgement.alpha)})
+    return Study(scenario, fit, unusual, verdict)
 
 
 def _unusual(scenario: Scenario, fit: Fit | Missing) -> pd.Series:
@@ -56,12 +68,13 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
     tests = confirm(difference, margins, comparison.ratio)
     judged = None if design.underpowered else word(tests, margins, alpha)
     return Verdict(
-        campaigns=tuple(campaign.manifest.campaign for campaign in scenario.campaigns),
+        campaigns=scenario.names,
         is_synthetic=scenario.is_synthetic,
         is_aa=scenario.is_aa,
         link=manifest.link,
         profile=manifest.profile,
         server=manifest.server,
+        boundary=scenario.boundary,
         baseline=scenario.arms[0],
         other=scenario.arms[1],
         size_bytes=manifest.size_bytes,

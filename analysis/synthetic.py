@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from analysis.frames import SYNTHETIC_PRESET, arm_names
 from harness.records import (
     SCHEMA_VERSION,
+    Boundary,
     Cpu,
     Judgement,
     Link,
@@ -204,7 +205,7 @@ def _trial(row: Any, manifest: Manifest, truth: Truth, rng: np.random.Generator)
         profile=manifest.profile,
         link=manifest.link,
         server=manifest.server,
-        boundary="seccomp" if stack is Stack.SSA else None,
+        boundary=Boundary.SECCOMP if stack is Stack.SSA else None,
         size_bytes=manifest.size_bytes,
         read_size_bytes=65536,
         outcome=Outcome.FAILED if row.fails else Outcome.OK,

@@ -102,4 +102,6 @@ def summary(study: Study) -> Iterator[RenderableType]:
         yield Text(f"Check disagrees: {disagreement}", style="yellow")
     yield Text(sentences.headline(verdict), style="bold")
     yield Text(sentences.cpu(verdict))
+    if said := sentences.boundaries(verdict):
+        yield Text(said)
     yield Text(sentences.judgement(verdict), style="bold")

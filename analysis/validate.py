@@ -31,6 +31,9 @@ def check_trials(trials: pd.DataFrame, manifest: Manifest, path: Path) -> None:
         _refuse_first(trials[name] != expected, path, what)
     stacks = [str(stack) for stack in manifest.stacks]
     _refuse_first(~trials["stack"].isin(stacks), path, f"stack is none of the plan's: {', '.join(stacks)}")
+    boundaries = [str(boundary) for boundary in manifest.boundaries]
+    what = f"boundary is none of the plan's: {', '.join(boundaries)}"
+    _refuse_first(trials["boundary"].notna() & ~trials["boundary"].isin(boundaries), path, what)
     _refuse_first(~trials["n"].isin(manifest.levels), path, "n is none of the plan's levels")
     _refuse_first(trials["block"] >= manifest.blocks, path, f"the plan's blocks are 0 to {manifest.blocks - 1}")
     _check_arms(trials, stacks, path)

@@ -27,6 +27,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from analysis.boundaries import BoundaryComparison
 from analysis.checks import Checks
 from analysis.cpu import CpuComparison
 from analysis.equivalence import Equivalence
@@ -34,7 +35,7 @@ from analysis.estimates import Estimate, Frozen, Missing, Result
 from analysis.models import SlopeFit
 from analysis.paper import Published
 from analysis.power import Design
-from harness.records import Judgement, Link, Profile
+from harness.records import Boundary, Judgement, Link, Profile
 
 VERDICT_VERSION = 1
 
@@ -80,6 +81,7 @@ class Verdict(Frozen):
     link: Link
     profile: Profile
     server: str
+    boundary: Boundary = Field(default=Boundary.SECCOMP, description="at which the SSA's clients were")
     baseline: str
     other: str
     size_bytes: int
@@ -93,6 +95,7 @@ class Verdict(Frozen):
     cpu: CpuComparison
     design: Design
     checks: Checks | Missing
+    boundaries: BoundaryComparison | None = Field(default=None, description="beside the campaign's first boundary")
     paper_model: Result
     published: tuple[Published, ...]
     counts: Counts
@@ -102,7 +105,7 @@ class Verdict(Frozen):
 
 
 class VerdictFile(Frozen):
-    """``verdict.json``: one verdict a link."""
+    """``verdict.json``: one verdict a link and boundary."""
 
     schema_version: int = VERDICT_VERSION
     verdicts: tuple[Verdict, ...]

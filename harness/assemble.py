@@ -145,7 +145,7 @@ def _trial(
         profile=plan.profile,
         link=setting.link,
         server=setting.server,
-        boundary="seccomp" if planned.stack is Stack.SSA else None,
+        boundary=planned.boundary,
         size_bytes=plan.size_bytes,
         read_size_bytes=plan.read_size_bytes,
         outcome=verdict[0],

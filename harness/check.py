@@ -41,7 +41,7 @@ def _header(campaign: Campaign) -> Iterator[str]:
     plan, manifest = campaign.plan, campaign.manifest
     if manifest.plan_sha256 != plan.sha256:
         yield "plan.json: the plan is not the one that the campaign began with (its hash differs)."
-    for name in ("preset", "profile", "size_bytes", "levels", "blocks", "stacks", "seed", "judgement"):
+    for name in ("preset", "profile", "size_bytes", "levels", "blocks", "stacks", "boundaries", "seed", "judgement"):
         if getattr(plan, name) != getattr(manifest, name):
             yield f"plan.json: plan and manifest disagree about {name}."
 
@@ -78,7 +78,7 @@ def _trials(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
         if trial.campaign != campaign.manifest.campaign:
             yield f"trials.jsonl: {trial.trial_id} belongs to another campaign, {trial.campaign}."
         expected = planned.get(trial.trial_id)
-        for name in ("block", "pair", "position", "arm", "stack", "n"):
+        for name in ("block", "pair", "position", "arm", "stack", "n", "boundary"):
             if expected is not None and getattr(trial, name) != getattr(expected, name):
                 yield f"trials.jsonl: {trial.trial_id} is not as planned: {name} is {getattr(trial, name)}."
 

@@ -59,7 +59,10 @@ Link = Annotated[
 ]
 Server = Annotated[str | None, typer.Option(help="auto, granian or nginx. auto: granian.", rich_help_panel=_PLAN)]
 Boundary = Annotated[
-    str | None, typer.Option(help="auto or seccomp: how the SSA's clients reach it.", rich_help_panel=_PLAN)
+    str | None,
+    typer.Option(
+        help="seccomp (default), preload, or both as a factor: how the SSA's clients reach it.", rich_help_panel=_PLAN
+    ),
 ]
 Url = Annotated[
     str | None,

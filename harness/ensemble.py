@@ -19,6 +19,7 @@ from harness.links import Link
 from harness.parties import Daemon, Fleet
 from harness.plan import Plan
 from harness.records import Stack
+from harness.routes import Route
 from webservers import (
     NotAvailableError,
     ServerConfig,
@@ -42,7 +43,7 @@ class File:
 
 
 class Ensemble:
-    """The server (None: a remote one), the daemon (None: no SSA in the plan) and one fleet for each stack."""
+    """The server (None: a remote one), the daemon (None: no SSA in the plan) and one fleet for each route."""
 
     def __init__(
         self, plan: Plan, link: Link, directory: Path, file: File, server: tuple[str, ServerConfig] | None
@@ -54,12 +55,15 @@ class Ensemble:
         self.file = file
         self.server: WebServer | None = None
         self.daemon: Daemon | None = None
-        self.fleets: dict[Stack, Fleet] = {}
+        self.fleets: dict[Route, Fleet] = {}
 
     @property
-    def stacks(self) -> Sequence[Stack]:
-        """Each stack once, baseline first."""
-        return tuple(dict.fromkeys(self._plan.stacks))
+    def routes(self) -> Sequence[Route]:
+        """Each route once, baseline first."""
+        return self._plan.routes
+
+    def _routes_of(self, stack: Stack) -> Sequence[Route]:
+        return [route for route in self.routes if route.stack is stack]
 
     @property
     def target(self) -> Target:
@@ -108,20 +112,20 @@ class Ensemble:
             await self._start_server(*self._server_config)
 
     async def _replace_ssa(self) -> None:
-        if Stack.SSA not in self.stacks:
-            return
-        if not (self.daemon is not None and self.daemon.alive):
+        routes = self._routes_of(Stack.SSA)
+        if routes and not (self.daemon is not None and self.daemon.alive):
             await self._start_daemon()
-        await self._replace_fleet(Stack.SSA)
+        for route in routes:
+            await self._replace_fleet(route)
 
     async def _replace_openssl(self) -> None:
-        if Stack.OPENSSL in self.stacks:
-            await self._replace_fleet(Stack.OPENSSL)
+        for route in self._routes_of(Stack.OPENSSL):
+            await self._replace_fleet(route)
 
-    async def _replace_fleet(self, stack: Stack) -> None:
-        fleet = self.fleets.get(stack)
+    async def _replace_fleet(self, route: Route) -> None:
+        fleet = self.fleets.get(route)
         if fleet is None or not (fleet.alive and fleet.idle):
-            await self._start_fleet(stack)
+            await self._start_fleet(route)
 
     async def _start_server(self, kind: str, config: ServerConfig) -> None:
         if self.server is not None:
@@ -135,23 +139,24 @@ class Ensemble:
             raise HarnessError(str(error)) from error
 
     async def _start_daemon(self) -> None:
-        ssa_fleet = self.fleets.pop(Stack.SSA, None)
-        if ssa_fleet is not None:
-            await ssa_fleet.stop()
+        for route in self._routes_of(Stack.SSA):
+            fleet = self.fleets.pop(route, None)
+            if fleet is not None:
+                await fleet.stop()
         if self.daemon is not None:
             await self.daemon.stop()
         workers = self._plan.workers or len(os.sched_getaffinity(0))
         self.daemon = Daemon(self._directory, workers, self._link.client_argv_prefix)
         await self.daemon.start()
 
-    async def _start_fleet(self, stack: Stack) -> None:
-        old = self.fleets.pop(stack, None)
+    async def _start_fleet(self, route: Route) -> None:
+        old = self.fleets.pop(route, None)
         if old is not None:
             await old.stop()
-        socket = self.daemon.socket if stack is Stack.SSA and self.daemon is not None else None
-        log = self._directory / f"fleet-{stack.value}.log"
-        self.fleets[stack] = Fleet(stack, log, self._link.client_argv_prefix, socket)
-        await self.fleets[stack].start()
+        socket = self.daemon.socket if route.stack is Stack.SSA and self.daemon is not None else None
+        log = self._directory / f"fleet-{route.name}.log"
+        self.fleets[route] = Fleet(route, log, self._link.client_argv_prefix, socket)
+        await self.fleets[route].start()
 
     async def _stop(self) -> None:
         for fleet in self.fleets.values():
@@ -162,7 +167,7 @@ class Ensemble:
             await self.server.stop()
 
     @asynccontextmanager
-    async def watched(self, stack: Stack) -> AsyncIterator[None]:
+    async def watched(self, route: Route) -> AsyncIterator[None]:
         """Cancel the body, and raise PartyLostError, when a party that it needs ends."""
         lost: list[str] = []
         failures: list[Exception] = []
@@ -179,8 +184,8 @@ class Ensemble:
                     lost.append(str(error))
                     nursery.cancel_scope.cancel()
 
-            nursery.start_soon(watch, self.fleets[stack])
-            if stack is Stack.SSA and self.daemon is not None:
+            nursery.start_soon(watch, self.fleets[route])
+            if route.stack is Stack.SSA and self.daemon is not None:
                 nursery.start_soon(watch, self.daemon)
             if self.server is not None:
                 nursery.start_soon(watch_server, self.server)

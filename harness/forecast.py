@@ -24,8 +24,9 @@ def trial_cost_s(n: int, size_bytes: int) -> float:
 
 def campaign_s(plan: Plan) -> float:
     """Of a whole campaign, when nothing fails."""
-    trials = 2 * plan.blocks * sum(trial_cost_s(n, plan.size_bytes) for n in plan.levels)
-    warm_up = 2 * plan.warm_up * trial_cost_s(warm_up_level(plan), plan.size_bytes)
+    pairs = plan.blocks * len(plan.boundaries)
+    trials = 2 * pairs * sum(trial_cost_s(n, plan.size_bytes) for n in plan.levels)
+    warm_up = len(plan.routes) * plan.warm_up * trial_cost_s(warm_up_level(plan), plan.size_bytes)
     return START_S + warm_up + trials + ANALYSIS_S
 
 

@@ -2,10 +2,11 @@
 
 Pure; randomness is an argument.
 
-A *block* is one complete pass through all values of n in a random order.  A *pair* is both arms of one n in
-one block, one right after the other, so that slow drift of the machine hits both alike.  Which arm goes first
-is a coin flip, balanced twice: within each block, and for each n over the blocks, as many pairs begin with
-one arm as with the other (or one more, where the number is odd).
+A *block* is one complete pass through all cells in a random order; a cell is a value of n and, where the
+plan has several, a boundary of the SSA.  A *pair* is both arms of one cell in one block, one right after the
+other, so that slow drift of the machine hits both alike.  Which arm goes first is a coin flip, balanced
+twice: within each block, and for each cell over the blocks, as many pairs begin with one arm as with the
+other (or one more, where the number is odd).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.records import Stack
+from harness.records import Boundary, Stack
+from harness.routes import Route, route
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,17 @@ class PlannedTrial:
     name: str  # of the arm: the stack's, in an A/A plan with a letter
     stack: Stack
     n: int
+    boundary: Boundary | None = None  # ssa only
+
+    @property
+    def route(self) -> Route:
+        """How its clients reach TLS."""
+        return Route(self.stack, self.boundary)
 
 
 @dataclass(frozen=True)
 class PlannedPair:
-    """Both arms of one n in one block, in the order in which they run."""
+    """Both arms of one cell in one block, in the order in which they run."""
 
     block: int
     pair: int
@@ -42,16 +50,21 @@ class PlannedPair:
 
 
 def make_order(
-    levels: Sequence[int], blocks: int, stacks: tuple[Stack, Stack], rng: random.Random
+    levels: Sequence[int],
+    blocks: int,
+    stacks: tuple[Stack, Stack],
+    rng: random.Random,
+    boundaries: Sequence[Boundary] = (Boundary.SECCOMP,),
 ) -> tuple[PlannedPair, ...]:
     """Every pair of the campaign in the order of execution; the same ``rng`` state gives the same order."""
-    flips = balanced_flips(len(levels), blocks, rng)
+    cells = [(n, boundary) for boundary in boundaries for n in levels]
+    flips = balanced_flips(len(cells), blocks, rng)
     order: list[PlannedPair] = []
     for block in range(blocks):
-        columns = list(range(len(levels)))
+        columns = list(range(len(cells)))
         rng.shuffle(columns)
         for column in columns:
-            order.append(_pair(block, len(order), levels[column], flips[column][block], stacks))
+            order.append(_pair((block, len(order)), cells[column], flips[column][block], stacks))
     return tuple(order)
 
 
@@ -80,14 +93,19 @@ def _exchange(table: list[list[int]], rng: random.Random) -> None:
         a[left], a[right], b[left], b[right] = a[right], a[left], b[right], b[left]
 
 
-def _pair(block: int, pair: int, n: int, first_arm: int, stacks: tuple[Stack, Stack]) -> PlannedPair:
+def _pair(
+    place: tuple[int, int], cell: tuple[int, Boundary], first_arm: int, stacks: tuple[Stack, Stack]
+) -> PlannedPair:
     arms = (first_arm, 1 - first_arm)
-    first, second = (_trial(block, pair, position, n, (arm, stacks)) for position, arm in enumerate(arms))
-    return PlannedPair(block, pair, n, (first, second))
+    first, second = (_trial(place, position, cell, (arm, stacks)) for position, arm in enumerate(arms))
+    return PlannedPair(*place, cell[0], (first, second))
 
 
-def _trial(block: int, pair: int, position: int, n: int, side: tuple[int, tuple[Stack, Stack]]) -> PlannedTrial:
-    arm, stacks = side
-    name = stacks[arm].value if stacks[0] != stacks[1] else f"{stacks[arm].value}-{'ab'[arm]}"
+def _trial(
+    place: tuple[int, int], position: int, cell: tuple[int, Boundary], side: tuple[int, tuple[Stack, Stack]]
+) -> PlannedTrial:
+    (block, pair), (n, boundary), (arm, stacks) = place, cell, side
+    way = route(stacks[arm], boundary)
+    name = way.name if stacks[0] != stacks[1] else f"{way.name}-{'ab'[arm]}"
     trial_id = f"b{block:02d}-p{pair:04d}-{name}-n{n:03d}"
-    return PlannedTrial(trial_id, block, pair, position, arm, name, stacks[arm], n)
+    return PlannedTrial(trial_id, block, pair, position, arm, name, way.stack, n, way.boundary)

@@ -21,7 +21,7 @@ import trio
 
 from harness.clients.target import Target
 from harness.errors import EXIT_CANNOT, CannotError, PartyLostError
-from harness.records import Stack
+from harness.routes import Route
 from webservers import guard
 
 _START_S = 30.0
@@ -173,22 +173,22 @@ class Daemon(Party):
 
 
 class Fleet(Party):
-    """The warmed parent of one stack's clients.  ``socket``: the daemon's, for the SSA's fleet."""
+    """The warmed parent of one route's clients.  ``socket``: the daemon's, for the SSA's fleets."""
 
-    def __init__(self, stack: Stack, log: Path, argv_prefix: Sequence[str], socket: Path | None = None) -> None:
-        super().__init__(f"{stack.value} fleet", log)
-        self.stack = stack
+    def __init__(self, route: Route, log: Path, argv_prefix: Sequence[str], socket: Path | None = None) -> None:
+        super().__init__(f"{route.name} fleet", log)
+        self.route = route
         self._prefix = argv_prefix
         self._socket = socket
         self.hello: dict[str, Any] = {}
         self.idle = False  # in step: every question has had its answer
 
     def _argv(self) -> list[str]:
-        fleet = [sys.executable, "-m", "harness.clients.fleet", "--stack", self.stack.value]
-        if self._socket is None:
+        fleet = [sys.executable, "-m", "harness.clients.fleet", "--stack", self.route.stack.value]
+        if self.route.boundary is None:
             return [*self._prefix, *fleet]
-        ssa = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--socket", str(self._socket), "--"]
-        return [*self._prefix, *ssa, *fleet]
+        ssa = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--boundary", self.route.boundary.value]
+        return [*self._prefix, *ssa, "--socket", str(self._socket), "--", *fleet]
 
     async def start(self) -> None:
         """Start it and wait until everything is imported."""

@@ -22,7 +22,8 @@ from harness.complaints import explain
 from harness.errors import UsageError
 from harness.links import LinkUsageError
 from harness.links.remote import target_of
-from harness.records import Judgement, Profile, Stack
+from harness.records import Boundary, Judgement, Profile, Stack
+from harness.routes import Route, routes
 
 PRESETS = ("smoke", "standard", "paper")
 MAX_PROCESSES = 1000
@@ -42,7 +43,9 @@ class Plan(BaseModel):
     profile: Profile = Field(Profile.SOUND, description="what the clock encloses")
     link: Literal["auto", "loopback", "lan", "remote"] = Field("auto", description="auto: lan where possible")
     server: Literal["auto", "granian", "nginx"] = Field("auto", description="auto: granian, the embedded one")
-    boundary: Literal["auto", "seccomp"] = Field("auto", description="how the SSA's clients reach the daemon")
+    boundary: Literal["auto", "seccomp", "preload", "both"] = Field(
+        "auto", description="how the SSA's clients reach the daemon; auto: seccomp; both: a factor, one pair each"
+    )
     key_type: Literal["ecdsa", "rsa"] = Field("ecdsa", description="of the server's certificate")
     size_bytes: int = Field(1_000_000, ge=1, le=1_000_000_000, description="of the file that is downloaded")
     read_size_bytes: int = Field(65_536, ge=1, le=16_777_216, description="most that one read asks for")
@@ -85,9 +88,21 @@ class Plan(BaseModel):
         return levels
 
     @property
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """The factor's levels: each n is one pair for each of them."""
+        if self.boundary == "both":
+            return tuple(Boundary)
+        return (Boundary.PRELOAD if self.boundary == "preload" else Boundary.SECCOMP,)
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """Every way to TLS that is needed, baseline first."""
+        return routes(self.stacks, self.boundaries)
+
+    @property
     def trials(self) -> int:
         """Trials when nothing fails, without warm-up."""
-        return 2 * len(self.levels) * self.blocks
+        return 2 * len(self.levels) * len(self.boundaries) * self.blocks
 
     @property
     def sha256(self) -> str:
@@ -170,6 +185,9 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
         complaints.append(f'link: is "{link}", but there is a url; set link = "remote", or take the url away')
     if isinstance(url, str):
         complaints.extend(_url_complaints(url))
+    boundary, stacks = fields.get("boundary"), fields.get("stacks", [Stack.SSA])
+    if boundary in ("preload", "both") and isinstance(stacks, list) and Stack.SSA not in stacks:
+        complaints.append(f'boundary: is "{boundary}", but no stack is ssa; take it away, or add "ssa" to stacks')
     if fields.get("ca") is not None and url is None:
         complaints.append("ca: belongs to a url; the servers that the harness starts have a CA of their own")
     return complaints

@@ -30,6 +30,13 @@ class Stack(StrEnum):
     SSA = "ssa"
 
 
+class Boundary(StrEnum):
+    """Where an SSA client's calls leave it."""
+
+    SECCOMP = "seccomp"
+    PRELOAD = "preload"
+
+
 class Link(StrEnum):
     """What lies between client and server."""
 
@@ -111,7 +118,7 @@ class Trial(Record):
     profile: Profile = Field(description="what the clock encloses: sound")
     link: Link = Field(description="loopback, lan (emulated) or remote")
     server: str = Field(description="granian, nginx, or external")
-    boundary: str | None = Field(None, description="ssa only: seccomp or preload")
+    boundary: Boundary | None = Field(None, description="ssa only: seccomp or preload")
     size_bytes: int = Field(ge=1, description="of the file that is downloaded")
     read_size_bytes: int = Field(ge=1, description="most that one read asks for")
     outcome: Outcome = Field(description="ok, failed, timeout, invalid or aborted; only ok enters the fit")
@@ -125,7 +132,7 @@ class Trial(Record):
     teardown_ns: Ns = Field(description="last byte to the trial's end: hashes, reports, reaping")
     cpu_clients: Cpu | None = Field(None, description="all n client processes, release to last byte")
     cpu_daemon: Cpu | None = Field(None, description="ssa only: ssad and its workers")
-    cpu_boundary: Cpu | None = Field(None, description="ssa only: the supervisor of `ssa run`")
+    cpu_boundary: Cpu | None = Field(None, description="seccomp only: the supervisor of `ssa run`")
     cpu_server: Cpu | None = Field(None, description="None when the server is not ours")
     link_tx_bytes: Count | None = Field(None, description="server to clients, on the link's interface")
     link_rx_bytes: Count | None = Field(None, description="clients to server")
@@ -177,6 +184,9 @@ class Manifest(Record):
     levels: tuple[int, ...] = Field(description="the values of n")
     blocks: int = Field(ge=1)
     stacks: tuple[Stack, Stack] = Field(description="baseline first; an A/A arm has the same stack twice")
+    boundaries: tuple[Boundary, ...] = Field(
+        default=(Boundary.SECCOMP,), min_length=1, description="each n is one pair of stacks for each boundary"
+    )
     seed: int
     plan_sha256: str
     judgement: Judgement

@@ -46,7 +46,7 @@ class Ending:
 
 def order_of(plan: Plan) -> tuple[PlannedPair, ...]:
     """The order that the plan's seed gives."""
-    return make_order(plan.levels, plan.blocks, plan.stacks, random.Random(plan.seed))
+    return make_order(plan.levels, plan.blocks, plan.stacks, random.Random(plan.seed), plan.boundaries)
 
 
 def run(plan: Plan, out: Path, reporter: Reporter) -> Ending:
@@ -117,8 +117,8 @@ def look_around(scene: Stage) -> environment.Environment:
     ensemble = scene.ensemble
     found = environment.capture(scene.link, ensemble.server)
     found["clients"] = {
-        stack.value: {"start_line": fleet.hello["start_line"], "openssl": fleet.hello["openssl"]}
-        for stack, fleet in ensemble.fleets.items()
+        route.name: {"start_line": fleet.hello["start_line"], "openssl": fleet.hello["openssl"]}
+        for route, fleet in ensemble.fleets.items()
     }
     daemon = ensemble.daemon
     if daemon is not None:
@@ -142,6 +142,7 @@ def _manifest(plan: Plan, campaign: str, link: LinkKind, server: str) -> Manifes
         levels=plan.levels,
         blocks=plan.blocks,
         stacks=plan.stacks,
+        boundaries=plan.boundaries,
         seed=plan.seed,
         plan_sha256=plan.sha256,
         judgement=plan.judgement,
@@ -171,7 +172,7 @@ class Session:
         with self._reporter:
             while (due := self._ledger.next()) is not None:
                 planned, attempt = due
-                self._advance(clock, f"{planned.stack.value}, n = {planned.n}")
+                self._advance(clock, f"{planned.route.name}, n = {planned.n}")
                 await self._one(Identity(planned, attempt, len(self._recorder.trials)))
                 clock.done(planned.n)
         self._recorder.write_parquet()
@@ -181,9 +182,9 @@ class Session:
         """Run, and not recorded: caches, clocks and allocators settle."""
         plan = self._setting.plan
         for _ in range(plan.warm_up):
-            for stack in self._scene.ensemble.stacks:
+            for route in self._scene.ensemble.routes:
                 observed = await run_trial(
-                    self._scene.ensemble, self._scene.link, stack, warm_up_level(plan), plan.trial_timeout_s
+                    self._scene.ensemble, self._scene.link, route, warm_up_level(plan), plan.trial_timeout_s
                 )
                 if observed.lost:
                     raise HarnessError(f"The warm-up failed: {observed.lost}")
@@ -196,7 +197,7 @@ class Session:
         await ensemble.replace_lost()
         planned = identity.planned
         observed = await run_trial(
-            ensemble, self._scene.link, planned.stack, planned.n, self._setting.plan.trial_timeout_s
+            ensemble, self._scene.link, planned.route, planned.n, self._setting.plan.trial_timeout_s
         )
         openssl = ensemble.daemon.openssl if ensemble.daemon is not None else None
         trial, samples = assemble(identity, self._setting, observed, openssl)

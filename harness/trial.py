@@ -14,20 +14,22 @@ from harness.assemble import Observed
 from harness.ensemble import Ensemble
 from harness.errors import PartyLostError
 from harness.links import Link
-from harness.records import Stack
+from harness.records import Boundary, Stack
+from harness.routes import Route
 
 
 class Meters:
     """The CPU clocks and counters around the window, apart for every party."""
 
-    def __init__(self, ensemble: Ensemble, link: Link, stack: Stack) -> None:
+    def __init__(self, ensemble: Ensemble, link: Link, route: Route) -> None:
         self._link = link
         self._pids: dict[str, Sequence[int]] = {}
         if ensemble.server is not None:
             self._pids["server"] = ensemble.server.pids()
-        if stack is Stack.SSA and ensemble.daemon is not None:
+        if route.stack is Stack.SSA and ensemble.daemon is not None:
             self._pids["daemon"] = ensemble.daemon.pids
-            self._pids["boundary"] = [ensemble.fleets[stack].pid]
+        if route.boundary is Boundary.SECCOMP:  # preloaded, it is in the clients themselves
+            self._pids["boundary"] = [ensemble.fleets[route].pid]
         for pids in self._pids.values():
             cpu.reset_peak_rss(pids)
         self._counters = link.counters()
@@ -41,24 +43,24 @@ class Meters:
             setattr(observed, party, cpu.used(self._before[party], after[party], cpu.peak_rss_bytes(pids)))
 
 
-async def run_trial(ensemble: Ensemble, link: Link, stack: Stack, n: int, timeout_s: float) -> Observed:
+async def run_trial(ensemble: Ensemble, link: Link, route: Route, n: int, timeout_s: float) -> Observed:
     """Run one trial to its end, whatever that is; only what has been lost for good is missing afterwards."""
     observed = Observed(load_1min=os.getloadavg()[0])
     try:
-        async with ensemble.watched(stack):
-            await _three_steps(ensemble, link, observed, (stack, n, timeout_s))
+        async with ensemble.watched(route):
+            await _three_steps(ensemble, link, observed, (route, n, timeout_s))
     except PartyLostError as error:
         observed.lost = str(error)
     observed.ended_ns = time.monotonic_ns()
     return observed
 
 
-async def _three_steps(ensemble: Ensemble, link: Link, observed: Observed, what: tuple[Stack, int, float]) -> None:
-    stack, n, timeout_s = what
-    fleet = ensemble.fleets[stack]
+async def _three_steps(ensemble: Ensemble, link: Link, observed: Observed, what: tuple[Route, int, float]) -> None:
+    route, n, timeout_s = what
+    fleet = ensemble.fleets[route]
     ready = await fleet.prepare(ensemble.target, n, timeout_s)
     if ready["in_time"]:
-        meters = Meters(ensemble, link, stack)
+        meters = Meters(ensemble, link, route)
         done = await fleet.release(timeout_s)
         meters.read(observed)
         observed.release_ns = int(done["release_ns"])

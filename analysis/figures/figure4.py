@@ -17,6 +17,7 @@ from analysis.figures.style import (
     BLUE,
     FEW_LEVELS,
     GREEN,
+    GREY,
     ORANGE,
     PURPLE,
     SKY,
@@ -53,6 +54,10 @@ SECOND_LOCAL: dict[int, dict[str, Any]] = {
     1: {"color": GREEN, "linestyle": (0, (6, 1.5, 1, 1.5)), "marker": "v"},
     0: {"color": PURPLE, "linestyle": (0, (2, 2)), "marker": "X"},
 }
+SECOND_BOUNDARY: dict[int, dict[str, Any]] = {
+    1: {"color": BLACK, "linestyle": (0, (1, 1.2)), "marker": "P"},
+    0: {"color": GREY, "linestyle": (0, (1, 1.2)), "marker": "x"},
+}
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -70,8 +75,8 @@ def draw(scenarios: Sequence[Scenario]) -> Figure:
     with styled():
         figure = canvas(6.4, 4.3)
         axes = figure.subplots()
-        for scenario in scenarios:
-            _lines(axes, scenario, _is_second_local(scenario, scenarios))
+        for place, scenario in enumerate(scenarios):
+            _lines(axes, scenario, _styles(scenario, scenarios), drawn=_drawn(scenario, scenarios[:place]))
         _frame(axes)
         notes = "\n".join(dict.fromkeys(NOTES[scenario.link] for scenario in scenarios))
         figure.supxlabel(f"{notes}\nbands: 95 % of the mean", fontsize=7.5, x=0.01, ha="left")
@@ -79,19 +84,27 @@ def draw(scenarios: Sequence[Scenario]) -> Figure:
     return figure
 
 
-def _is_second_local(scenario: Scenario, scenarios: Sequence[Scenario]) -> bool:
+def _styles(scenario: Scenario, scenarios: Sequence[Scenario]) -> dict[int, dict[str, Any]]:
+    """How the lines of each arm look beside those of the other scenarios."""
     links = {other.link for other in scenarios}
-    return scenario.link is Link.LOOPBACK and Link.LAN in links
+    is_second_local = scenario.link is Link.LOOPBACK and Link.LAN in links
+    styles = {arm: SECOND_LOCAL[arm] if is_second_local else STYLES[scenario.link, arm] for arm in (0, 1)}
+    first = next(other for other in scenarios if other.link is scenario.link)
+    return styles if first is scenario else SECOND_BOUNDARY
 
 
-def _lines(axes: Axes, scenario: Scenario, is_second_local: bool) -> None:
+def _drawn(scenario: Scenario, before: Sequence[Scenario]) -> set[str]:
+    """Arms of its campaign that have a line already: with two boundaries the baseline is drawn once."""
+    return {name for other in before if other.names == scenario.names for name in other.arms}
+
+
+def _lines(axes: Axes, scenario: Scenario, styles: dict[int, dict[str, Any]], drawn: set[str]) -> None:
     table = means(scenario.rows)
     for arm in (1, 0):
-        name = scenario.arms[arm]
-        if name not in table.index.get_level_values(0):
+        name, style = scenario.arms[arm], styles[arm]
+        if name in drawn or name not in table.index.get_level_values(0):
             continue
         line = table.loc[name]
-        style = SECOND_LOCAL[arm] if is_second_local else STYLES[scenario.link, arm]
         label = f"{name} ({WHERE[scenario.link]})"
         marker = {"marker": ARM_MARKERS[arm]} if len(line) <= FEW_LEVELS else {}
         look = (

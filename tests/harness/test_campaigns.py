@@ -17,7 +17,7 @@ import pytest
 
 from harness.campaign import read_records
 from harness.links import LinkUnavailableError, choose
-from harness.records import Outcome, Sample, Stack, Trial
+from harness.records import Boundary, Outcome, Sample, Stack, Trial
 from tests.harness.program import Program
 from tests.harness.scripted import Handler, Peer, ScriptedServer
 from webservers import Authority, Credentials
@@ -73,6 +73,23 @@ def test_a_campaign(stacks: str, harness: Program) -> None:
     samples = list(read_records(harness.campaign / "samples.jsonl", Sample))
     assert len(samples) == sum(trial.n for trial in trials)
     assert len({sample.openssl for sample in samples}) == 1
+
+
+def test_both_boundaries_are_a_factor(harness: Program) -> None:
+    ended = harness.run("--boundary", "both", blocks=1)
+    assert ended.code == 0, ended.said
+    assert harness.nothing_is_left()
+    held = harness("check", str(harness.campaign))
+    assert (held.code, held.sentence) == (0, f"{harness.campaign} holds.")
+    trials = trials_of(harness)
+    cells = Counter((trial.n, trial.stack, trial.boundary) for trial in trials)
+    ssa = {(n, Stack.SSA, boundary): 1 for n in (1, 2) for boundary in Boundary}
+    assert cells == Counter({**ssa, **{(n, Stack.OPENSSL, None): 2 for n in (1, 2)}})
+    for trial in trials:
+        assert trial.outcome is Outcome.OK, trial.reason
+        assert (trial.cpu_boundary is not None) == (trial.boundary is Boundary.SECCOMP)
+    manifest = json.loads((harness.campaign / "plan.json").read_text())["manifest"]
+    assert manifest["boundaries"] == ["seccomp", "preload"]
 
 
 def test_a_lan(harness: Program) -> None:

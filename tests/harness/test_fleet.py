@@ -21,7 +21,8 @@ import trio.testing
 
 from harness.errors import CannotError, PartyLostError
 from harness.parties import Daemon, Fleet, Party
-from harness.records import Stack
+from harness.records import Boundary, Stack
+from harness.routes import route
 from tests.harness.scripted import Handler, Peer, ScriptedServer
 from webservers import Authority, Credentials
 
@@ -62,7 +63,9 @@ async def fleet_in(directory: Path, stack: Stack = Stack.OPENSSL) -> AsyncIterat
     """A fleet of that stack, and the daemon that it needs."""
     short = Path(tempfile.mkdtemp(prefix="ssa-test-"))
     daemon = Daemon(short, 2, ()) if stack is Stack.SSA else None
-    fleet = Fleet(stack, directory / "fleet.log", (), daemon.socket if daemon is not None else None)
+    fleet = Fleet(
+        route(stack, Boundary.SECCOMP), directory / "fleet.log", (), daemon.socket if daemon is not None else None
+    )
     try:
         if daemon is not None:
             await daemon.start()
@@ -278,7 +281,7 @@ def test_a_daemon_that_dies_ends_the_trial_not_the_harness(credentials: Credenti
     async def main() -> None:
         with ScriptedServer(credentials, stall_in_body) as server:
             daemon = Daemon(short, 2, ())
-            fleet = Fleet(Stack.SSA, tmp_path / "fleet.log", (), daemon.socket)
+            fleet = Fleet(route(Stack.SSA, Boundary.SECCOMP), tmp_path / "fleet.log", (), daemon.socket)
             try:
                 await daemon.start()
                 await fleet.start()

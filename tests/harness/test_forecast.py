@@ -10,6 +10,12 @@ def test_more_and_larger_takes_longer() -> None:
     assert campaign_s(load_preset("smoke")) < campaign_s(load_preset("standard")) < campaign_s(load_preset("paper"))
 
 
+def test_two_boundaries_take_twice_as_many_trials() -> None:
+    one, both = (load_preset("standard", {"boundary": boundary}) for boundary in ("seccomp", "both"))
+    assert both.trials == 2 * one.trials
+    assert 1.8 < campaign_s(both) / campaign_s(one) < 2
+
+
 def test_presets_promise_what_the_readme_says() -> None:
     assert campaign_s(load_preset("smoke")) <= 40
     assert 200 <= campaign_s(load_preset("standard")) <= 360

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.order import balanced_flips, make_order
-from harness.records import Stack
+from harness.records import Boundary, Stack
+from harness.routes import Route, routes
 
 BOTH = (Stack.OPENSSL, Stack.SSA)
 A_A = (Stack.OPENSSL, Stack.OPENSSL)
@@ -71,6 +72,42 @@ def test_the_order_of_a_seed_never_changes() -> None:
         "b00-p0001-ssa-n005",
         "b00-p0001-openssl-n005",
     ]
+
+
+@given(LEVELS, BLOCKS, SEEDS)
+def test_every_block_has_each_n_at_each_boundary(levels: list[int], blocks: int, seed: int) -> None:
+    order = make_order(levels, blocks, BOTH, random.Random(seed), tuple(Boundary))
+    ids = [trial.trial_id for pair in order for trial in pair.trials]
+    assert len(set(ids)) == len(ids) == 4 * len(levels) * blocks
+    for block in range(blocks):
+        cells = [(pair.n, trial.boundary) for pair in order for trial in pair.trials if pair.block == block]
+        assert Counter(cells) == Counter(
+            {**{(n, boundary): 1 for n in levels for boundary in Boundary}, **{(n, None): 2 for n in levels}}
+        )
+    for pair in order:
+        assert [trial.boundary is None for trial in pair.trials] == [
+            trial.stack is Stack.OPENSSL for trial in pair.trials
+        ]
+
+
+def test_the_usual_boundary_is_not_named() -> None:
+    order = make_order([7], 1, BOTH, random.Random(1), (Boundary.PRELOAD,))
+    assert {trial.name for trial in order[0].trials} == {"openssl", "ssa-preload"}
+    a_a = make_order([7], 1, (Stack.SSA, Stack.SSA), random.Random(1), tuple(Boundary))
+    names = {trial.name for pair in a_a for trial in pair.trials}
+    assert names == {"ssa-a", "ssa-b", "ssa-preload-a", "ssa-preload-b"}
+
+
+def test_every_route_is_needed_once() -> None:
+    openssl, seccomp, preload = (
+        Route(Stack.OPENSSL),
+        Route(Stack.SSA, Boundary.SECCOMP),
+        Route(Stack.SSA, Boundary.PRELOAD),
+    )
+    assert routes(BOTH, tuple(Boundary)) == (openssl, seccomp, preload)
+    assert routes((Stack.SSA, Stack.OPENSSL), (Boundary.PRELOAD,)) == (preload, openssl)
+    assert routes(A_A, tuple(Boundary)) == (openssl,)
+    assert [route.name for route in (openssl, seccomp, preload)] == ["openssl", "ssa", "ssa-preload"]
 
 
 def test_seeds_differ() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.plan import PRESETS, build, load_file, load_preset, parse_changes
-from harness.records import Stack
+from harness.records import Boundary, Stack
 
 GOOD = {"levels": [1, 5], "blocks": 2}
 
@@ -130,3 +130,30 @@ def test_settings_are_toml_or_text() -> None:
 def test_settings_reach_into_tables() -> None:
     plan = load_preset("smoke", {"judgement.alpha": 0.01, "blocks": 7})
     assert (plan.judgement.alpha, plan.blocks) == (0.01, 7)
+
+
+@pytest.mark.parametrize(
+    ("boundary", "expected"),
+    [
+        ("auto", (Boundary.SECCOMP,)),
+        ("seccomp", (Boundary.SECCOMP,)),
+        ("preload", (Boundary.PRELOAD,)),
+        ("both", (Boundary.SECCOMP, Boundary.PRELOAD)),
+    ],
+)
+def test_boundaries_are_a_factor(boundary: str, expected: tuple[Boundary, ...]) -> None:
+    plan = build({**GOOD, "boundary": boundary}, {}, "test")
+    assert plan.boundaries == expected
+    assert plan.trials == 2 * 2 * 2 * len(expected)
+    assert [route.boundary for route in plan.routes] == [None, *expected]
+
+
+def test_a_boundary_needs_the_ssa() -> None:
+    with pytest.raises(UsageError, match='boundary: is "both", but no stack is ssa; take it away, or add "ssa"'):
+        build({**GOOD, "boundary": "both", "stacks": ["openssl", "openssl"]}, {}, "test")
+    with pytest.raises(UsageError, match="boundary: is 'window', but must be 'auto', 'seccomp', 'preload' or 'both'"):
+        build({**GOOD, "boundary": "window"}, {}, "test")
+
+
+def test_the_hash_of_a_plan_that_was_recorded_stays() -> None:
+    assert load_preset("paper").sha256 == "b1fc69c4a743ee1485f1fb6c8d0766351505f1fe4400213378ed20d89d617db4"
