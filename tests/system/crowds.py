@@ -23,6 +23,10 @@ CERTIFICATE, KEY = 88, 89
 NOBODY = 65_534
 
 
+def nothing(_talk: Talk) -> None:
+    """Start and end."""
+
+
 # -- clients
 
 
@@ -119,6 +123,22 @@ def listen_only(talk: Talk, chain: str, key: str, close: bool) -> str:
     s.close()
     talk.wait()
     return "closed"
+
+
+def listen_and_close(_talk: Talk, chain: str, key: str, count: int) -> int:
+    """Listeners, one after the other."""
+    for _ in range(count):
+        listening(chain, key).close()
+    return count
+
+
+def accept_and_stop(talk: Talk, chain: str, key: str, count: int) -> None:
+    """Accept ``count`` peers, and stay to be killed."""
+    s = listening(chain, key)
+    talk.tell(s.getsockname()[1])
+    held = [s.accept()[0] for _ in range(count)]
+    talk.tell(len(held))
+    signal.pause()
 
 
 def echo_server(talk: Talk, chain: str, key: str, count: int) -> list[Any]:
