@@ -26,11 +26,10 @@ from ..policy.resolve import resolve
 from ..sockets.addresses import Address, parse_sockaddr, parse_sockaddr_host
 from ..sockets.states import Event
 from ..tls.engine import Engine
-from ..validation.hostname import check_name
 from .carriage import carry
 from .inner import drain, fill
 from .outer import Outer
-from .relay import Wire, say_why, shake_hands
+from .relay import Wire, shake_hands
 from .resolver import resolve_host
 from .sharing import cache_scope
 
@@ -237,10 +236,3 @@ async def authenticate(engine: Engine, wire: Wire, settings: Settings) -> None:
             await shake_hands(engine, wire)
     except trio.TooSlowError:
         raise PeerError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
-    if settings.hostname is not None:
-        try:
-            check_name(engine.connection, settings.hostname)
-        except PeerError:
-            engine.close()
-            await say_why(wire)
-            raise

@@ -1,0 +1,51 @@
+"""An established connection from its first byte to its last, and what the application must find at its end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..control.messages import Reset
+from ..errors import SsaError
+from ..tls.engine import Engine
+from .relay import Relay, Wire
+from .waits import has_hung_up
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_RESET_S = 2.0
+"""how long the boundary may take to prepare a reset; without it, the application sees end of file"""
+
+
+async def carry(
+    session: Session, inner: socket.socket, wire: Wire, engine: Engine, ending: Callable[[], None] = lambda: None
+) -> None:
+    """Relay; return when nobody has the application's descriptor open any more."""
+    relay = Relay(inner, wire, engine, ending)
+    try:
+        await relay.run()
+    except SsaError as error:
+        session.fail(error)
+        await _reset(session, inner)
+    if not relay.application_is_gone:
+        await session.boundary_gone.wait()
+
+
+async def carry_accepted(session: Session, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+    """Relay for a peer that a listener took in; end the session afterwards."""
+    with inner:
+        await carry(session, inner, wire, engine)
+    session.end()
+
+
+async def _reset(session: Session, inner: socket.socket) -> None:
+    """Close the application's connection so that its next end of file is ECONNRESET."""
+    if session.watched and session.channels and not has_hung_up(inner):
+        await session.channels[0].send(Reset())
+        with trio.move_on_after(_RESET_S):
+            await session.reset_done.wait()
+    inner.close()

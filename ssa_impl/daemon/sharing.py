@@ -1,0 +1,87 @@
+"""TLS_CONTEXT: one socket takes over what another was told, and resumes its sessions.
+
+A context's handle is the number of the socket that it was read from, so it says which worker knows it; a socket of
+another worker moves there, which it can while it is nothing but a list of options (see ``relocation``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Hashable
+from typing import TYPE_CHECKING
+
+from ..abi import Opt
+from ..control.daemon_channel import DaemonChannel
+from ..control.messages import SetOption
+from ..errors import ApplicationError, SsaError
+from .relocation import Transcript, write
+from .services import Post, SharedContext
+
+if TYPE_CHECKING:
+    from .session import Session
+
+
+def offer(session: Session) -> None:
+    """Somebody has read the handle of this socket's context: others may join it from now on."""
+    if session.socket.context_is_own:
+        session.shares_context = True
+        session.services.share_context(session.socket.context, SharedContext(session.uid, tuple(session.options)))
+
+
+def join(session: Session, value: bytes) -> None:
+    """Hear everything that the other socket was told.  Raises ApplicationError(EINVAL), and what its options raise."""
+    handle = session.socket.check_context(value)
+    if (shared := session.services.shared_context(handle, session.uid)) is None:
+        raise ApplicationError(f"no context of yours has the number {handle}")
+    session.replay(shared.options)
+    session.socket.set_option(Opt.TLS_CONTEXT, value)
+    session.shares_context = True
+
+
+def is_elsewhere(session: Session, request: SetOption) -> bool:
+    """Whether another worker knows the context that is to be joined."""
+    with contextlib.suppress(SsaError):
+        home = session.services.home_of(session.socket.check_context(request.value))
+        return home is not None and home != session.services.index
+    return False
+
+
+async def move(session: Session, channel: DaemonChannel, request: SetOption) -> None:
+    """Let the worker that knows the context go on with this socket, and answer."""
+    home = session.services.home_of(session.socket.check_context(request.value))
+    assert home is not None
+    file = write(transcript(session, request))
+    try:
+        descriptors = [file, channel.fileno(), session.outer().socket.fileno()]
+        await session.services.post(home, Post.MOVED, b"", descriptors)
+    finally:
+        os.close(file)
+    session.end()
+
+
+def transcript(session: Session, pending: SetOption | None = None, path: str = "") -> Transcript:
+    """Return what another worker needs in order to make this socket; ``pending`` is still to be answered."""
+    options = list(session.options)
+    if pending is not None:
+        options.append((pending.level, pending.name, pending.value))
+    return Transcript(
+        family=session.outer().family,
+        pid=session.pid,
+        watches=session.watched,
+        uid=session.uid,
+        inode=session.inode,
+        options=tuple(options),
+        path=path,
+        request=pending.request if pending is not None else 0,
+    )
+
+
+def cache_scope(session: Session) -> Hashable:
+    """Return who may resume the sessions of this socket: its context, or its user's processes of one program."""
+    if session.shares_context:
+        return session.socket.context
+    try:
+        return session.uid, os.readlink(f"/proc/{session.pid}/exe")  # noqa: PTH115
+    except OSError:
+        return session.uid, session.pid
