@@ -152,6 +152,7 @@ class Acceptor:
     async def _serve(self, peer: socket.socket, address: Address) -> None:
         handed_over = False
         try:
+            self._services.check_room(self._transcript.uid, adding=1)
             engine = Engine(context_for(self._settings), self._settings)
             wire = Wire(peer, engine)
             if await self._authenticate(peer.fileno(), engine, wire):

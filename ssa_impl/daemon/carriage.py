@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..control.messages import Reset
+from ..control.daemon_channel import DaemonChannel
+from ..control.messages import Keep, Reset
 from ..errors import SsaError
 from ..tls.engine import Engine
 from .relay import Relay, Wire
@@ -35,9 +36,13 @@ async def carry(
         await session.boundary_gone.wait()
 
 
-async def carry_accepted(session: Session, inner: socket.socket, wire: Wire, engine: Engine) -> None:
+async def carry_accepted(
+    session: Session, channel: DaemonChannel, inner: socket.socket, wire: Wire, engine: Engine
+) -> None:
     """Relay for a peer that a listener took in; end the session afterwards."""
     with inner:
+        if session.watched:
+            await channel.send(Keep(), [inner.fileno()])
         await carry(session, inner, wire, engine)
     session.end()
 

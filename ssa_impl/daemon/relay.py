@@ -12,6 +12,7 @@ its descriptor altogether, nothing more is carried down, and what it had written
 from __future__ import annotations
 
 import errno
+import math
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -24,6 +25,8 @@ from .waits import Rest, has_hung_up, hung_up, receive_into, send_all, send_now,
 _WIRE_BYTES = 262_144
 _PLAIN_BYTES = 131_072
 _LINGER_S = 5.0
+_LINGER_BYTES = 4 << 20
+"""how long, and for how much, we listen to a peer once nobody is left to hear it; then the wire is reset"""
 _STALL_S = 30.0
 """how long a peer may refuse to read before we look whether anybody is left to send for"""
 
@@ -74,11 +77,11 @@ class Wire:
         except OSError:
             return  # the peer has reset the connection: there is no wire to end
 
-    async def drain(self) -> None:
-        """Read the wire to its end and throw it away."""
+    async def drain(self, limit_bytes: float = math.inf) -> None:
+        """Read the wire to its end, or that far, and throw it away."""
         try:
-            while await receive_into(self._outer, _scratch, lambda ignored: None):
-                pass
+            while limit_bytes > 0 and (received := await receive_into(self._outer, _scratch, lambda ignored: None)):
+                limit_bytes -= received
         except OSError:
             return
 
@@ -148,7 +151,7 @@ class Relay:
         self._ending()
         if not self._engine.peer_closed:  # closing now would reset what the peer has not read yet
             with trio.move_on_after(_LINGER_S):
-                await self._wire.drain()
+                await self._wire.drain(_LINGER_BYTES)
 
     async def _guarded(self, pump: Callable[[], Awaitable[None]], both: trio.CancelScope) -> None:
         try:

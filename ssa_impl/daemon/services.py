@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..errors import DaemonError
 from ..policy.model import Policy
 from ..tls.sessions import SessionCache
 from .inner import InnerListener
@@ -76,12 +77,19 @@ class Services:
     sessions: SessionCache = field(default_factory=SessionCache)
     by_inode: dict[int, Session] = field(default_factory=dict)
     """sockets that another process may claim, by the inode of the application's descriptor"""
+    open_sockets: Counter[int] = field(default_factory=Counter)
+    """how many each user has"""
     _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def next_number(self) -> int:
         """Return a TLS_ID that no other socket of this daemon has."""
         return self.index * NUMBERS_PER_WORKER + next(self._numbers) + 1
+
+    def check_room(self, uid: int, adding: int = 0) -> None:
+        """Raise DaemonError(ENOBUFS) when this user has more sockets than the policy allows."""
+        if self.open_sockets[uid] + adding > self.policy.sockets_per_user:
+            raise DaemonError(f"the limit of {self.policy.sockets_per_user} secure sockets is reached")
 
     def share_context(self, handle: int, context: SharedContext) -> None:
         """Remember what a handle stands for, the ones used last."""

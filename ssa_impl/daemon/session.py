@@ -27,7 +27,6 @@ from ..control.messages import (
     GetName,
     GetOption,
     Hello,
-    Keep,
     Listen,
     Message,
     Refusal,
@@ -87,19 +86,19 @@ class Session:
 
     async def serve_accepted(self, channel: DaemonChannel, inner: socket.socket, wire: Wire, engine: Engine) -> None:
         """Run for a peer that a listener took in."""
-        if self.watched:
-            await channel.send(Keep(), [inner.fileno()])
         await self._live(channel, None, (inner, wire, engine))
 
     async def _live(
         self, channel: DaemonChannel, first: Heard | None, carried: tuple[socket.socket, Wire, Engine] | None
     ) -> None:
+        self.services.open_sockets[self.uid] += 1
         try:
             async with trio.open_nursery() as self._nursery:
                 if carried is not None:
-                    self._nursery.start_soon(carry_accepted, self, *carried)
+                    self._nursery.start_soon(carry_accepted, self, channel, *carried)
                 await self._attend(channel, first)
         finally:
+            self.services.open_sockets[self.uid] -= 1
             self.services.by_inode.pop(self.inode, None)
             for attended in self.channels:
                 attended.close()
@@ -199,6 +198,7 @@ class Session:
         if self._outer is None:
             if hello.family not in {socket.AF_INET, socket.AF_INET6}:
                 raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
+            self.services.check_room(self.uid)
             self._outer = Outer(hello.family)
             self.pid, self.watched = hello.pid, hello.watches
         elif not descriptors:

@@ -34,6 +34,8 @@ class Policy:
     """from the TCP connection to the end of the handshake, as acceptor"""
     pending_handshakes: int = 1024
     """handshakes of one listener under way in one worker; the oldest gives way"""
+    sockets_per_user: int = 16_384
+    """secure sockets of one user in one worker; socket() fails with ENOBUFS beyond, and peers are turned away"""
     ciphers: tuple[str, ...] = field(default_factory=default_ciphers)
     """cipher suites allowed, OpenSSL's names, best first"""
     session_reuse_allowed: bool = True
