@@ -1,4 +1,4 @@
-"""Where the daemon is.  By itself, since whatever starts a program reads it first; the preload library does the same."""
+"""Where the daemon is.  By itself, since what starts a program reads it first; the preload library does the same."""
 
 from __future__ import annotations
 

@@ -1,18 +1,12 @@
 /* accept: the kernel's own on the unix listener, then the greeting (ssa_impl/control/greeting.py) taken off the
- * connection.
- *
- * A blocking accept must also end when the daemon does, so it waits for two descriptors; and no wait for two descriptors
- * is restarted after a signal as accept(2) is.  So signals stay out while it waits, a signalfd tells that some are
- * pending, and whether their handlers were installed with SA_RESTART is looked up before they are let in. */
+ * connection.  A blocking one also ends when the daemon does. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "preload.h"
@@ -25,24 +19,6 @@ struct greeting {
 };
 _Static_assert(sizeof(struct greeting) == 32, "a greeting has 32 bytes");
 
-/* Whether one of the signals that wait to be let in would end accept(2) with EINTR (signal(7)). */
-static bool would_interrupt(const sigset_t *kept_out, bool timed)
-{
-    sigset_t pending;
-
-    sigpending(&pending);
-    for (int number = 1; number <= SIGRTMAX; number++) {
-        struct sigaction action;
-
-        if (sigismember(&pending, number) != 1 || sigismember(kept_out, number) == 1 ||
-            sigaction(number, NULL, &action))
-            continue;
-        if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN && (timed || !(action.sa_flags & SA_RESTART)))
-            return true;
-    }
-    return false;
-}
-
 /* SO_RCVTIMEO as milliseconds, -1 for none. */
 static int timeout_ms(int fd)
 {
@@ -54,66 +30,18 @@ static int timeout_ms(int fd)
     return limit.tv_sec > 1000000 ? 1000000000 : (int)(limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000);
 }
 
-static int64_t now_ms(void)
+static int wait_for_peer(const struct call *call)
 {
-    struct timespec now;
+    const struct entry *entry = call->entry;
+    const struct channel *channel = channel_is_open(&entry->channel) ? &entry->channel : &entry->inherited;
+    struct waiting waiting = {
+        .fd = call->fd,
+        .lifeline = channel_is_open(channel) ? channel->fd : -1,
+        .limit_ms = timeout_ms(call->fd),
+        .interruptible = true,
+    };
 
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int wait_with(struct call *call, int channel, int signals)
-{
-    int limit_ms = timeout_ms(call->fd);
-    int64_t until_ms = now_ms() + limit_ms;
-    struct pollfd looked[] = {{.fd = call->fd, .events = POLLIN}, {.fd = channel}, {.fd = signals, .events = POLLIN}};
-
-    for (;;) {
-        int64_t left_ms = limit_ms < 0 ? -1 : until_ms - now_ms();
-        int ready = poll(looked, 3, limit_ms >= 0 && left_ms < 0 ? 0 : (int)left_ms);
-
-        if (ready == 0)
-            return EAGAIN;
-        if (ready < 0) {
-            if (errno != EINTR)
-                return errno;
-            continue;
-        }
-        if (looked[2].revents) {
-            bool interrupted = would_interrupt(&call->mask, limit_ms >= 0);
-
-            call_let_signals_in(call);
-            call_keep_signals_out(NULL);
-            if (interrupted)
-                return EINTR;
-            continue;
-        }
-        if (looked[0].revents)
-            return 0;
-        return ENOTCONN; /* the daemon has hung up: nobody will come any more */
-    }
-}
-
-static int wait_for_peer(struct call *call)
-{
-    struct entry *entry = call->entry;
-    struct channel *channel = channel_is_open(&entry->channel) ? &entry->channel : &entry->inherited;
-    struct pollfd look = {.fd = call->fd, .events = POLLIN};
-    sigset_t awaited;
-    int signals, code;
-
-    if (poll(&look, 1, 0) > 0)
-        return 0;
-    sigfillset(&awaited);
-    for (int number = 1; number <= SIGRTMAX; number++)
-        if (sigismember(&call->mask, number) == 1)
-            sigdelset(&awaited, number);
-    signals = signalfd(-1, &awaited, SFD_CLOEXEC);
-    if (signals < 0)
-        return errno;
-    code = wait_with(call, channel_is_open(channel) ? channel->fd : -1, signals);
-    sys_close(signals);
-    return code;
+    return wait_readable(call, &waiting);
 }
 
 /* Take exactly the greeting: what follows is the peer's.  The daemon sends it right after connecting. */

@@ -104,42 +104,33 @@ int answer(struct call *call, const struct request *request, struct reply *reply
 
 /* -- connect and upgrade: the daemon takes its time, and other calls go on meanwhile */
 
-/* Under the entry's lock, which it releases.  Returns the errno, GONE, or EINTR with everything still under way. */
+/* Under the entry's lock, which it releases.  Returns the daemon's errno or GONE; or the wait's own, EINTR above all, with
+ * everything still under way. */
 static int wait_for_result(struct call *call, bool interruptible)
 {
     struct entry *entry = call->entry;
-    struct header header;
-    int code = GONE;
+    struct waiting waiting = {entry->channel.fd, -1, -1, interruptible};
+    struct header header = {0};
+    bool is_over = false;
+    int code;
 
     entry->waiting = true;
     pthread_mutex_unlock(&entry->lock);
-    for (;;) {
-        ssize_t length;
-        int error;
-
-        call_let_signals_in(call); /* the kernel restarts this receive, or not, as the handler was installed */
-        length = channel_receive(&entry->channel, &header, NULL, 0);
-        error = errno;
-        call_keep_signals_out(NULL);
-        if (length < 0 && error == EINTR) {
-            if (!interruptible)
-                continue;
-            code = EINTR;
-            break;
-        }
-        if (length < 0)
-            break;
-        if (header.kind == REPLY && header.request == entry->connecting) {
-            code = header.first;
-            break;
-        }
+    while (!is_over && (code = wait_readable(call, &waiting)) == 0) {
+        if (channel_receive(&entry->channel, &header, NULL, 0) < 0)
+            header.first = GONE;
+        else if (header.kind != REPLY || header.request != entry->connecting)
+            continue;
+        is_over = true;
     }
     pthread_mutex_lock(&entry->lock);
     entry->waiting = false;
+    if (is_over) {
+        entry->connecting = 0;
+        code = header.first;
+    }
     if (code == GONE)
         hang_up(entry);
-    if (code != EINTR)
-        entry->connecting = 0;
     pthread_mutex_unlock(&entry->lock);
     return code;
 }

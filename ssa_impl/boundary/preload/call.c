@@ -75,9 +75,9 @@ static struct entry *claim(int fd, ino_t inode)
 {
     struct channel channel;
     struct entry *entry;
-    int code = channel_claim(&channel, fd);
+    int code = channel_origin(fd) == ORIGIN_FOREIGN ? ENOTSOCK : channel_claim(&channel, fd);
 
-    if (code != 0 && !is_tied_to_daemon(fd)) {
+    if (code != 0 && channel_origin(fd) != ORIGIN_DAEMON) {
         if (code != GONE)
             table_note_foreign(inode);
         return NULL;

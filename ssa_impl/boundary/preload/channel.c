@@ -26,6 +26,8 @@ enum {
 
 static struct sockaddr_un daemon_address = {.sun_family = AF_UNIX};
 static bool daemon_has_address;
+static char daemon_directory[sizeof daemon_address.sun_path + 4];
+static bool directory_is_certain; /* after the first dial */
 
 /* The same places as ssa_impl/control/place.py. */
 void channel_prepare(void)
@@ -41,6 +43,7 @@ void channel_prepare(void)
     else
         length = snprintf(daemon_address.sun_path, room, "/run/ssad/control.sock");
     daemon_has_address = length > 0 && (size_t)length < room;
+    snprintf(daemon_directory, sizeof daemon_directory, "%s.d/", daemon_address.sun_path);
 }
 
 static int move_up(int fd)
@@ -63,6 +66,18 @@ bool channel_adopt(struct channel *channel, int fd)
     return channel->inode != 0;
 }
 
+/* The daemon's sockets are in PATH.d, where PATH is what the daemon itself calls its place. */
+static void learn_directory(int fd)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    socklen_t size = sizeof name - 1; /* so that the path ends with a NUL */
+
+    if (directory_is_certain || syscall(SYS_getpeername, fd, &name, &size) != 0)
+        return;
+    snprintf(daemon_directory, sizeof daemon_directory, "%s.d/", name.sun_path);
+    directory_is_certain = true;
+}
+
 int channel_dial(struct channel *channel)
 {
     int fd, error = ENOTCONN;
@@ -74,6 +89,7 @@ int channel_dial(struct channel *channel)
     if (fd < 0)
         return errno;
     if (syscall(SYS_connect, fd, &daemon_address, sizeof daemon_address) == 0) {
+        learn_directory(fd);
         channel_adopt(channel, fd);
         return 0;
     }
@@ -205,7 +221,7 @@ int channel_claim(struct channel *channel, int fd)
     static const struct timespec pause = {.tv_nsec = PAUSE_NS};
     int code = claim_once(channel, fd);
 
-    for (int attempt = 1; code == ENOTSOCK && attempt < CLAIMS && is_tied_to_daemon(fd); attempt++) {
+    for (int attempt = 1; code == ENOTSOCK && attempt < CLAIMS && channel_origin(fd) == ORIGIN_DAEMON; attempt++) {
         nanosleep(&pause, NULL);
         code = claim_once(channel, fd);
     }
@@ -230,32 +246,33 @@ int channel_hello(struct channel *channel, int family, int fd)
     return code == GONE ? ENOTCONN : code;
 }
 
-/* Whether a name lies in a directory NAME.d, where NAME is what the daemon's socket is called.  The directory above it may
- * have been written in other words when the daemon was started. */
-static bool is_the_daemons(long failed, const struct sockaddr_un *name, socklen_t size)
-{
-    const char *path = daemon_address.sun_path, *slash = strrchr(path, '/');
-    char wanted[sizeof daemon_address.sun_path + 4];
-    int length = snprintf(wanted, sizeof wanted, "%s.d/", slash == NULL ? path : slash + 1);
+/* -- what the names of a unix socket say: connected secure sockets have a peer, accepted and listening ones a name of
+ * their own, in the daemon's private directory; those that are not connected, and upgraded ones, have none at all. */
 
-    return failed == 0 && size > offsetof(struct sockaddr_un, sun_path) &&
-           memmem(name->sun_path, size - offsetof(struct sockaddr_un, sun_path), wanted, (size_t)length) != NULL;
+static enum origin origin_of(long failed, const struct sockaddr_un *name, socklen_t size)
+{
+    size_t length = strlen(daemon_directory), room = size - offsetof(struct sockaddr_un, sun_path);
+
+    if (failed != 0 || size <= offsetof(struct sockaddr_un, sun_path))
+        return ORIGIN_UNKNOWN;
+    if (room > length && memcmp(name->sun_path, daemon_directory, length) == 0)
+        return ORIGIN_DAEMON;
+    return directory_is_certain ? ORIGIN_FOREIGN : ORIGIN_UNKNOWN;
 }
 
-/* Connected sockets have a peer, accepted and listening ones a name, in the daemon's private directory. */
-bool is_tied_to_daemon(int fd)
+enum origin channel_origin(int fd)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     socklen_t size = sizeof name;
     int error = errno;
     long failed = syscall(SYS_getpeername, fd, &name, &size);
-    bool tied = is_the_daemons(failed, &name, size);
+    enum origin origin = origin_of(failed, &name, size);
 
-    if (!tied) {
+    if (origin == ORIGIN_UNKNOWN) {
         size = sizeof name;
         failed = syscall(SYS_getsockname, fd, &name, &size);
-        tied = is_the_daemons(failed, &name, size);
+        origin = origin_of(failed, &name, size);
     }
     errno = error;
-    return tied;
+    return origin;
 }

@@ -99,7 +99,9 @@ ssize_t channel_receive(const struct channel *channel, struct header *header, vo
 int channel_claim(struct channel *channel, int fd); /* 0, ENOTSOCK when it is no secure socket, or GONE */
 struct request hello(int family, int fd); /* the descriptor that other processes may claim the socket by */
 int channel_hello(struct channel *channel, int family, int fd); /* dials; 0 or the errno of socket() */
-bool is_tied_to_daemon(int fd); /* by the names of the unix socket itself */
+
+enum origin { ORIGIN_UNKNOWN, ORIGIN_DAEMON, ORIGIN_FOREIGN };
+enum origin channel_origin(int fd); /* of a unix stream socket, by its names */
 
 /* -- table.c: the secure sockets that this process knows */
 
@@ -153,6 +155,17 @@ void call_keep_signals_out(sigset_t *before);
 bool enter(struct call *call, int fd); /* false: not a secure socket, and nothing has changed */
 bool enter_option(struct call *call, int fd, int level, int name, bool set);
 bool is_own_process(void); /* false in a child of vfork, whose memory is its parent's */
+
+/* -- wait.c: as a blocking call of the kernel's would */
+
+struct waiting {
+    int fd;       /* until it is readable */
+    int lifeline; /* or this one has hung up; -1: none */
+    int limit_ms; /* or the time is over; -1: none */
+    bool interruptible;
+};
+
+int wait_readable(const struct call *call, const struct waiting *waiting); /* 0, ENOTCONN, EAGAIN or EINTR */
 
 /* -- ask.c: one request */
 
