@@ -3,7 +3,7 @@
 * ``parent`` -- listens on the control socket, gives each new channel to the next worker, restarts workers.
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket: its channels' requests.  ``sharing`` and ``relocation``: contexts, other workers.
-* ``connecting``, ``accepting`` -- the two roles' way to an authenticated connection; ``carriage`` its life from then on.
+* ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
 * ``outer`` -- the TCP socket towards the peer.  ``inner`` -- the unix sockets towards the application.
 * ``relay`` -- handshake and pumps between the two, through the engine.
 """

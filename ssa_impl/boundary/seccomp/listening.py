@@ -22,13 +22,17 @@ from .notify import Listener, Notification
 from .processes import Process
 
 _INT = struct.Struct("=i")
-_GREETING_TIMEOUT = struct.pack("@ll", 1, 0)
-_FOREVER = struct.pack("@ll", 0, 0)
+_TIMEVAL = struct.Struct("@ll")
+_GREETING_TIMEOUT = _TIMEVAL.pack(1, 0)
+_FOREVER = _TIMEVAL.pack(0, 0)
 _FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 class Listening:
-    """The handlers; ``adopt`` takes up the entry of an accepted socket, ``watch`` and ``unwatch`` a listener."""
+    """The handlers; ``adopt`` takes up the entry of an accepted socket, ``watch`` and ``unwatch`` a listener.
+
+    ``later`` calls back after so many seconds.
+    """
 
     def __init__(
         self,
@@ -36,7 +40,9 @@ class Listening:
         adopt: Callable[[Entry], None],
         watch: Callable[[Entry], None],
         unwatch: Callable[[Entry], None],
+        later: Callable[[float, Callable[[], None]], None],
     ) -> None:
+        self._later = later
         self._listener = listener
         self._adopt = adopt
         self._watch = watch
@@ -78,6 +84,14 @@ class Listening:
             raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         entry.accepts.append(waiting)
         self._watch(entry)
+        if limit_s := _receive_timeout_s(entry.listener):
+            self._later(limit_s, lambda: self._give_up(entry, waiting))
+
+    def _give_up(self, entry: Entry, waiting: Accept) -> None:
+        """The time-out that the application set has passed (SO_RCVTIMEO, socket(7))."""
+        if waiting in entry.accepts:
+            entry.accepts.remove(waiting)
+            self._listener.answer(waiting.call.id, error=errno.EAGAIN)
 
     def peers_are_there(self, entry: Entry) -> None:
         """The listener is readable: serve those who wait."""
@@ -160,3 +174,9 @@ class Listening:
         peer.connection.close()
         peer.channel.setblocking(False)
         self._adopt(Entry(peer.channel, inode, connected=True))
+
+
+def _receive_timeout_s(listener: socket.socket) -> float:
+    """Return the time-out that the application set on its listener, 0 for none."""
+    seconds, microseconds = _TIMEVAL.unpack(listener.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEVAL.size))
+    return float(seconds + microseconds / 1e6)

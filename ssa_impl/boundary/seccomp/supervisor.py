@@ -48,7 +48,7 @@ class Supervisor:
         self._children = children
         self._arch = arch
         self._calls = Calls(listener, daemon, self._adopt, self._again)
-        self._listening = Listening(listener, self._take_up, self._watch, self._unwatch)
+        self._listening = Listening(listener, self._take_up, self._watch, self._unwatch, self._later)
         self._upgrades = Upgrades(listener, self._calls, self._dial, self._adopt, self._forget)
         self._epoll = select.epoll()
         self._processes: dict[int, Process] = {}
@@ -56,7 +56,7 @@ class Supervisor:
         self._by_channel: dict[int, Entry] = {}
         self._by_pidfd: dict[int, Process] = {}
         self._by_listener: dict[int, Entry] = {}
-        self._retries: list[tuple[float, Callable[[], None]]] = []
+        self._deferred: list[tuple[float, Callable[[], None]]] = []
         self._sweep_at_s: float | None = None
         self._sweep_at_count = _SWEEP_AT_COUNT
         self._suspects: set[int] = set()
@@ -94,7 +94,8 @@ class Supervisor:
                     self._listening.peers_are_there(entry)
                 elif (process := self._by_pidfd.get(descriptor)) is not None:
                     self._ended(process)
-            self._retry()
+            if self._deferred:
+                self._act()
             if self._sweep_at_s is not None and time.monotonic() >= self._sweep_at_s:
                 self._sweep()
 
@@ -224,7 +225,7 @@ class Supervisor:
             self._sweep_at_s = due
 
     def _until_sweep(self) -> float:
-        due_s = [due_s for due_s, _ in self._retries]
+        due_s = [due_s for due_s, _ in self._deferred]
         if self._sweep_at_s is not None:
             due_s.append(self._sweep_at_s)
         return max(0.0, min(due_s) - time.monotonic()) if due_s else -1
@@ -234,15 +235,19 @@ class Supervisor:
         self._sweep()
         if not self._suspects:
             return False
-        self._retries.append((time.monotonic() + _RETRY_S, retry))
+        self._later(_RETRY_S, retry)
         return True
 
-    def _retry(self) -> None:
+    def _later(self, delay_s: float, act: Callable[[], None]) -> None:
+        self._deferred.append((time.monotonic() + delay_s, act))
+
+    def _act(self) -> None:
+        """Do what was put off until now."""
         now_s = time.monotonic()
-        due = [retry for due_s, retry in self._retries if due_s <= now_s]
-        self._retries = [kept for kept in self._retries if kept[0] > now_s]
-        for retry in due:
-            retry()
+        due = [act for due_s, act in self._deferred if due_s <= now_s]
+        self._deferred = [kept for kept in self._deferred if kept[0] > now_s]
+        for act in due:
+            act()
 
     def _sweep(self) -> None:
         """Forget the sockets that no process of the application has open, twice in a row.
