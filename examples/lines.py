@@ -16,7 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "languages.md"
 BEGIN, END = "<!-- counted by `python -m examples.lines`; do not edit -->", "<!-- end of the count -->"
-BOTH, SECCOMP = ("seccomp",), ("seccomp",)
+BOTH, SECCOMP = ("seccomp", "preload"), ("seccomp",)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ LANGUAGES = (
     Language("Python, `select`", "python_select", ".py", BOTH, _PYTHON),
     Language("Python, asyncio `sock_*`", "python_asyncio", ".py", BOTH, _PYTHON),
     Language("Go, `net`", "go", ".go", SECCOMP, ("//",)),
-    Language("PHP, `socket_*`", "php", ".php", BOTH, ("//",)),
+    Language("PHP, `socket_*`", "php", ".php", SECCOMP, ("//",)),
     Language("Perl", "perl", ".pl", BOTH, _HASH),
     Language("Ruby, `Socket`", "ruby", ".rb", BOTH, _HASH),
 )

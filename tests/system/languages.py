@@ -76,7 +76,7 @@ class Programs:
 def under(daemon: Daemon, boundary: str) -> list[str]:
     """Return what comes before a command that shall have secure sockets."""
     ssa = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--socket", str(daemon.path)]
-    return [*ssa, *([] if boundary == "seccomp" else ["--boundary", boundary]), "--"]
+    return [*ssa, "--boundary", boundary, "--"]
 
 
 # -- peers of the clients
