@@ -11,7 +11,6 @@ The nouns, in reading order:
 * ``control`` -- what a *boundary* says to the daemon: messages and codec (pure), channel (I/O).
 * ``policy`` -- what the administrator allows and, with what the application asked for, the *settings* of one
   connection (pure); ``policy.contexts`` is the only place that makes a TLS context.
-* ``validation`` -- is this peer who the application meant?
 * ``tls`` -- the *engine*: sans-IO TLS over memory BIOs.  No socket, no clock, no option.
 * ``daemon`` -- ``ssad``: a parent that hands out sockets and one worker per core.  I/O.
 * ``boundary`` -- where an application's system calls become control messages.  I/O.

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable
 from typing import Any
 
 from OpenSSL import SSL
 
+from ..names import is_ip_address
+
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+
+
+_NAME_RULES: int = _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | _lib.X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
+
+
+def expect_name(connection: SSL.Connection, name: str) -> bool:
+    """Let the handshake fail unless the peer's certificate is for this name or address (X509_check_host(3)).
+
+    As RFC 9525 has it: subjects are not looked at, and a wildcard is a whole label.  False when this OpenSSL takes no
+    such name.
+    """
+    parameters = _lib.SSL_get0_param(connection._ssl)
+    _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _NAME_RULES)
+    if is_ip_address(name):
+        packed = ipaddress.ip_address(name).packed
+        return bool(_lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed)) == 1)
+    encoded = name.removesuffix(".").encode("ascii")
+    return bool(_lib.X509_VERIFY_PARAM_set1_host(parameters, encoded, len(encoded)) == 1)
 
 
 def session_reused(connection: SSL.Connection) -> bool:

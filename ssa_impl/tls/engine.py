@@ -10,15 +10,17 @@ by what it feeds.
 
 from __future__ import annotations
 
+import errno
+
 from OpenSSL import SSL, crypto
 
-from ..errors import PeerError, TruncationError
+from ..errors import ApplicationError, PeerError, TruncationError
 from ..names import is_ip_address
 from ..policy.model import Role, Settings
 from .acceptor import NoCommonProtocol
-from .binding import session_reused
+from .binding import expect_name, session_reused
 from .negotiated import Negotiated
-from .reasons import explain
+from .reasons import explain, is_another_name
 
 Buffer = bytes | memoryview
 
@@ -30,29 +32,34 @@ class Engine:
     """One connection over a context that is shared with others of the same settings."""
 
     def __init__(self, context: SSL.Context, settings: Settings, session: SSL.Session | None = None) -> None:
-        """``session``: one of an earlier connection of the same settings, to resume."""
+        """``session``: one of an earlier connection of the same settings, to resume.
+
+        Raises ApplicationError (EPROTO) when no certificate can be for the hostname.
+        """
         self._connection = connection = SSL.Connection(context, None)
         self._allow_truncation = settings.truncation_allowed
         self._wire_ended = False
         self._failure: PeerError | None = None
         self.peer_closed = False
         """whether the peer ended its side in order"""
+        self._hostname = settings.hostname
         self._accepting = settings.role is Role.ACCEPTOR
         if self._accepting:
             connection.set_accept_state()
             return
-        if settings.hostname is not None and not is_ip_address(settings.hostname):
-            connection.set_tlsext_host_name(settings.hostname.rstrip(".").encode("ascii"))
+        if settings.hostname is not None:
+            self._ask_for(settings.hostname)
         if settings.alpn:
             connection.set_alpn_protos([name.encode("ascii") for name in settings.alpn])
         if session is not None:
             connection.set_session(session)
         connection.set_connect_state()
 
-    @property
-    def connection(self) -> SSL.Connection:
-        """For validation, which needs the peer's certificate."""
-        return self._connection
+    def _ask_for(self, hostname: str) -> None:
+        if not expect_name(self._connection, hostname):
+            raise ApplicationError(f"no certificate can be for {hostname}", errno.EPROTO)
+        if not is_ip_address(hostname):
+            self._connection.set_tlsext_host_name(hostname.removesuffix(".").encode("ascii"))
 
     def receive(self, ciphertext: Buffer | None) -> None:
         """Take what arrived on the wire; None: the wire has ended."""
@@ -62,7 +69,7 @@ class Engine:
             self._connection.bio_write(ciphertext)
 
     def handshake(self) -> bool:
-        """Go on with the handshake; True when it is complete (the chain is verified, the name is not yet)."""
+        """Go on with the handshake; True when it is complete (chain and name are verified)."""
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -72,6 +79,8 @@ class Engine:
         except NoCommonProtocol:
             raise PeerError("handshake failed: the peer speaks none of the protocols of TLS_ALPN") from None
         except SSL.Error as error:
+            if is_another_name(self._connection):
+                raise PeerError(f"the peer's certificate is not for {self._hostname}") from None
             raise PeerError(f"handshake failed: {explain(self._connection, error)}") from None
         return True
 

@@ -8,11 +8,17 @@ from OpenSSL import SSL, crypto
 
 from .binding import verification_text
 
+_ANOTHER_NAME = {
+    SSL.X509VerificationCodes.ERR_HOSTNAME_MISMATCH,
+    SSL.X509VerificationCodes.ERR_IP_ADDRESS_MISMATCH,
+}
+
 
 @dataclass
 class VerifyFailure:
-    """The first failure that chain verification met on one connection (kept as the connection's app data)."""
+    """The failures that verification met on one connection, first one first (kept as the connection's app data)."""
 
+    codes: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
 
 
@@ -20,9 +26,16 @@ def note_verification(connection: SSL.Connection, certificate: crypto.X509, code
     """Verify callback: agree with OpenSSL, and note what it objected to."""
     if not ok:
         failure = connection.get_app_data() or VerifyFailure()
+        failure.codes.append(code)
         failure.texts.append(f"{verification_text(code)} (depth {depth})")
         connection.set_app_data(failure)
     return bool(ok)
+
+
+def is_another_name(connection: SSL.Connection) -> bool:
+    """Say whether the peer's certificate was refused for its names alone."""
+    failure = connection.get_app_data()
+    return isinstance(failure, VerifyFailure) and failure.codes[0] in _ANOTHER_NAME
 
 
 def explain(connection: SSL.Connection, error: SSL.Error) -> str:

@@ -58,7 +58,9 @@ class Client:
         return self._outgoing.read()
 
 
-def _converse(step: Callable[[], bool], feed: Callable[[bytes], None], drain: Callable[[], bytes], client: Client) -> None:
+def _converse(
+    step: Callable[[], bool], feed: Callable[[bytes], None], drain: Callable[[], bytes], client: Client
+) -> None:
     complete = False
     for _ in range(10):
         feed(client.exchange(drain()))
@@ -68,14 +70,16 @@ def _converse(step: Callable[[], bool], feed: Callable[[bytes], None], drain: Ca
     raise AssertionError("the two do not come to an end")
 
 
+def _no_certificate(text: str) -> str:
+    return NO_CERTIFICATE if "peer did not return a certificate" in text else text
+
+
 @cache
 def identity() -> Identity:
     """Return the server's own certificate."""
     issued = authority().credentials()
     key = serialization.load_pem_private_key(issued.private_key_pem.bytes(), None)
-    der = key.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return Identity(b"".join(part.bytes() for part in issued.cert_chain_pems), der)
 
 
@@ -97,9 +101,7 @@ def of_the_daemon(case: Case | None, version: str = "1.3", anchors_pem: bytes = 
     try:
         _converse(engine.handshake, engine.receive, lambda: everything(engine), Client(case, version))
     except PeerError as error:
-        if "peer did not return a certificate" in error.text:
-            return Verdict(NO_CERTIFICATE)
-        return Verdict(in_openssl_words(error.text))
+        return Verdict(in_openssl_words(_no_certificate(error.text)))
     return ACCEPTED
 
 
@@ -144,7 +146,6 @@ def of_openssl(case: Case | None, version: str = "1.3") -> Verdict:
     except SSL.Error as error:
         code = _lib.SSL_get_verify_result(connection._ssl)
         if not code:
-            assert "peer did not return a certificate" in str(error)
-            return Verdict(NO_CERTIFICATE)
+            return Verdict(_no_certificate(str(error)))
         return Verdict(_ffi.string(_lib.X509_verify_cert_error_string(code)).decode())
     return ACCEPTED

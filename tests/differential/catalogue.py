@@ -584,4 +584,3 @@ def encoded(number: x509.ObjectIdentifier) -> bytes:
             groups.append(0x80 | arc & 0x7F)
         encoded += bytes(reversed(groups))
     return bytes(encoded)
-

@@ -87,9 +87,7 @@ class Kind:
 
 
 AUTHORITY = Kind(authority=True, usage=frozenset({"key_cert_sign", "crl_sign"}))
-LEAF = Kind(
-    names=(x509.DNSName(NAME),), common_name="leaf", authority=False, usage=frozenset({"digital_signature"})
-)
+LEAF = Kind(names=(x509.DNSName(NAME),), common_name="leaf", authority=False, usage=frozenset({"digital_signature"}))
 
 
 @dataclass(frozen=True)

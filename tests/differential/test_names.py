@@ -106,9 +106,7 @@ def test_a_name_that_is_carried(carried: tuple[str, ...], wanted: str) -> None:
     assert of_the_daemon(made) == ACCEPTED
 
 
-@pytest.mark.parametrize(
-    ("carried", "wanted"), [row[1:] for row in NOT_CARRIED], ids=[row[0] for row in NOT_CARRIED]
-)
+@pytest.mark.parametrize(("carried", "wanted"), [row[1:] for row in NOT_CARRIED], ids=[row[0] for row in NOT_CARRIED])
 def test_a_name_that_is_not_carried(carried: tuple[str, ...], wanted: str) -> None:
     made = case(dns(*carried), wanted)
     assert of_openssl(made) == REFUSED
@@ -177,7 +175,7 @@ def test_a_subject_is_no_name(names: tuple[x509.GeneralName, ...] | None) -> Non
 
 
 def test_a_final_dot_is_not_part_of_the_name() -> None:
-    """A deviation on purpose: OpenSSL compares the dot, or takes no such name; SNI (RFC 6066 section 3) leaves it out."""
+    """A deviation on purpose: OpenSSL compares the dot too, SNI (RFC 6066 section 3) leaves it out."""
     assert of_the_daemon(case(dns(NAME), NAME + ".")) == ACCEPTED
     assert of_the_daemon(case(dns("other.test"), NAME + ".")) == REFUSED
 

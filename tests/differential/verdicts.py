@@ -1,6 +1,6 @@
 """One certificate chain before three judges: the daemon's own code, OpenSSL itself, and the standard library.
 
-The daemon's judge is what a worker runs, without its sockets: settings, context, engine, name check.  OpenSSL's is a
+The daemon's judge is what a worker runs, without its sockets: settings, context, engine.  OpenSSL's is a
 context of pyOpenSSL with VERIFY_PEER and the name among its verification parameters; it shares the library with the
 daemon and nothing else.  The standard library brings an OpenSSL of its own, of another version.
 """
@@ -16,11 +16,10 @@ from typing import Any
 
 from OpenSSL import SSL, crypto
 
-from ssa_impl.errors import PeerError
+from ssa_impl.errors import ApplicationError, PeerError
 from ssa_impl.policy.contexts import context_for
 from ssa_impl.policy.model import Policy
 from ssa_impl.tls.engine import Engine
-from ssa_impl.validation.hostname import check_name
 from tests.certificates import context_from_pem
 from tests.differential.chains import Case
 from tests.ssa_impl.tls import peers
@@ -87,7 +86,9 @@ class Disguised(MemoryPeer):
         return flight
 
 
-def _converse(step: Callable[[], bool], feed: Callable[[bytes], None], drain: Callable[[], bytes], peer: MemoryPeer) -> None:
+def _converse(
+    step: Callable[[], bool], feed: Callable[[bytes], None], drain: Callable[[], bytes], peer: MemoryPeer
+) -> None:
     """Let a client talk to the peer until both are ready; what the client raises is the verdict."""
     complete = step()
     for _ in range(10):
@@ -103,18 +104,17 @@ def of_the_daemon(case: Case, version: str = "1.3", policy: Policy = Policy()) -
     """Judge as a worker does."""
     wire = _VERSIONS[version][0]
     settings = peers.settings(case.name, policy, anchors_pem=case.anchors_pem, version_min=wire, version_max=wire)
-    engine = Engine(context_for(settings), settings)
     try:
+        engine = Engine(context_for(settings), settings)
         _converse(engine.handshake, engine.receive, lambda: everything(engine), peer_of(case, version))
-        check_name(engine.connection, case.name)
-    except PeerError as error:
+    except (ApplicationError, PeerError) as error:
         return Verdict(in_openssl_words(error.text))
     return ACCEPTED
 
 
 def in_openssl_words(text: str) -> str:
     """Return the reason in a TLS_ERROR."""
-    if "is not for " in text:
+    if "is not for " in text or "no certificate can be for " in text:
         return OTHER_NAME
     if found := re.search(r"certificate verify failed: (.*) \(depth \d+\)", text):
         return found[1]

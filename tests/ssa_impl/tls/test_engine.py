@@ -274,10 +274,6 @@ def test_without_anchors_of_its_own_an_engine_trusts_the_system_only() -> None:
     assert "certificate verify failed" in _failure(new_engine(anchors_pem=None), MemoryPeer())
 
 
-def test_the_name_is_not_the_engines_business() -> None:
-    shake_hands(new_engine("other.example"), MemoryPeer())
-
-
 def test_each_engine_has_its_own_verdict() -> None:
     good, bad = new_engine(), new_engine()  # of one shared context
     assert "expired" in _failure(bad, MemoryPeer(server_context(fault="expired")))
