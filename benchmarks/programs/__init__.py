@@ -1,0 +1,1 @@
+"""Programs that the benchmarks start; each stands alone and imports nothing of ours."""

@@ -1,0 +1,93 @@
+"""Every benchmark, quickly, with the real daemon, boundaries, proxies and programs: are the records complete?"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.recording import BENCHMARKS
+from benchmarks.records import Recording, Role, Subject, read
+
+pytestmark = pytest.mark.system
+
+ALWAYS_THERE = {Subject.SECCOMP, Subject.IN_PROCESS}
+ROLES = (Role.CLIENT, Role.SERVER)
+
+
+def run(name: str, directory: Path) -> Recording:
+    command = [sys.executable, "-m", "benchmarks", "run", name, "--quick", "--out", str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(directory / f"{name}.json")
+    found = read(directory / f"{name}.json")
+    assert (found.quick, found.sizes) == (True, BENCHMARKS[name].quick)
+    assert all(len(row.rounds) == found.sizes["rounds"] for row in found.rows)
+    assert all(missing.reason for missing in found.missing)
+    return found
+
+
+def by_cell(found: Recording, subject: Subject, role: Role | None) -> dict[tuple[str, str], float]:
+    """The numbers of one subject; for one that this machine does not have, why must be said instead."""
+    rows = {(row.case, row.quantity): row.median for row in found.rows if (row.subject, row.role) == (subject, role)}
+    reasons = [missing.reason for missing in found.missing if (missing.subject, missing.role) == (subject, role)]
+    assert bool(rows) != bool(reasons), (subject, role, reasons)
+    assert rows or subject not in ALWAYS_THERE, reasons
+    return rows
+
+
+def test_calls(tmp_path: Path) -> None:
+    found = run("calls", tmp_path)
+    for subject in (Subject.IN_PROCESS, Subject.SECCOMP, Subject.PRELOAD):
+        rows = by_cell(found, subject, None)
+        plain = {"socket", "setsockopt", "getsockopt", "connect", "accept", "getsockname", "write and read"}
+        secure = {
+            "socket",
+            "setsockopt TLS_REMOTE_HOSTNAME",
+            "getsockopt TLS_REMOTE_HOSTNAME",
+            "connect, handshake included",
+            "getpeername",
+            "accept, peer ready",
+        }
+        expected = {"plain": plain, "secure": set() if subject is Subject.IN_PROCESS else secure}
+        for language in ("C", "Python") if rows else ():
+            for on, calls in expected.items():
+                assert {call for case, call in rows if case == f"{language}, {on}"} == calls
+        assert all(microseconds > 0 for microseconds in rows.values())
+
+
+def test_connections(tmp_path: Path) -> None:
+    found = run("connections", tmp_path)
+    for subject in Subject:
+        for role in ROLES:
+            if rows := by_cell(found, subject, role):
+                assert rows["20 connections", "open at once"] == 20
+                assert rows["20 connections", "time to open all"] > 0
+                assert rows["20 connections", "descriptors per connection"] > 0
+                assert ("20 connections", "memory per idle connection") in rows
+
+
+def test_handshakes(tmp_path: Path) -> None:
+    found = run("handshakes", tmp_path)
+    for subject in Subject:
+        for role in ROLES:
+            if rows := by_cell(found, subject, role):
+                for case in ("full", "resumed"):
+                    assert rows[case, "handshakes per second"] > 0
+                    assert 0 < rows[case, "CPU per handshake, application"] <= rows[case, "CPU per handshake"]
+                assert rows["full", "resumed"] == 0
+                assert rows["resumed", "resumed"] > 0
+
+
+def test_relay(tmp_path: Path) -> None:
+    found = run("relay", tmp_path)
+    cases = {
+        f"{direction}, {how_many}" for direction in ("down", "up") for how_many in ("1 connection", "2 connections")
+    }
+    for subject in Subject:
+        for role in ROLES:
+            if rows := by_cell(found, subject, role):
+                assert {case for case, _ in rows} == cases
+                assert all(rows[case, "throughput"] > 0 and rows[case, "CPU per GB"] > 0 for case in cases)
