@@ -96,6 +96,17 @@ def test_client_and_a_wrong_certificate(
 
 
 @pytest.mark.parametrize("language", TWINS)
+def test_client_without_a_boundary(language: Language, programs: Programs, ca: str) -> None:
+    """The stock kernel knows no such protocol: there is no connection, least of all one in plain text."""
+    with serving(plain_page) as server:
+        words = [NAME, "127.0.0.1", str(server.port), PATH, ca]
+        code, body, complaint = run([*programs.command(language, "client"), *words])
+        assert server.accepted.empty()
+    assert (code, body) == (1, b"")
+    assert re.search("protocol not supported", complaint, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("language", TWINS)
 def test_plain_client(language: Language, programs: Programs) -> None:
     client = programs.command(language, "client_tcp")
     with serving(plain_page) as server:
