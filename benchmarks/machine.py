@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,35 @@ class CpuMeter:
 
 
 def pss_bytes(pids: Iterable[int]) -> int:
-    """Proportional set size (proc_pid_smaps_rollup(5)): memory, shared pages divided by who shares them."""
+    """Proportional set size (proc_pid_smaps_rollup(5)): memory, shared pages divided by who shares them.
+
+    BenchmarkError when a process has ended.
+    """
     return sum(_pss(pid) for pid in pids)
 
 
 def _pss(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    raise BenchmarkError(f"process {pid} has ended")
+    with _alive(pid):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def descriptors(pids: Iterable[int]) -> int:
-    """Open descriptors."""
-    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)  # noqa: PTH208 (only their number matters)
+    """Open descriptors.  BenchmarkError when a process has ended."""
+    return sum(_descriptors(pid) for pid in pids)
+
+
+def _descriptors(pid: int) -> int:
+    with _alive(pid):
+        return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 (only their number matters)
+
+
+@contextmanager
+def _alive(pid: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BenchmarkError(f"process {pid} cannot be looked at: {error.strerror}") from None
 
 
 def parent_of(pid: int) -> int:

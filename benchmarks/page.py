@@ -85,9 +85,9 @@ def _calls(recording: Recording) -> Iterator[str]:
     texts = {
         "secure": "On secure sockets, microseconds from call to return:\n",
         "plain": (
-            "On plain sockets, microseconds; what a boundary adds is the difference from *no boundary*.  *write and read*"
-            " are two calls that no boundary looks at: what they cost more under seccomp is the kernel's own price, for"
-            " every system call, of having a filter at all:\n"
+            "On plain sockets, microseconds; what a boundary adds is the difference from *no boundary*.  *write and"
+            " read* are two calls that no boundary looks at: what they cost more under seccomp is the kernel's own"
+            " price, for every system call, of having a filter at all:\n"
         ),
     }
     for kind, text in texts.items():

@@ -253,9 +253,12 @@ def _print_order(chosen: Plan) -> None:
         table.add_row(str(pair.block), str(pair.pair), str(pair.n), *(trial.name for trial in pair.trials))
     _out().print(table)
     levels = f"n = {_compressed(chosen.levels)}"
+    stacks = " and ".join(chosen.stacks)
+    if len(chosen.boundaries) > 1:
+        stacks += f", at {' and '.join(chosen.boundaries)}"
     _out().print(
         f"Plan {chosen.preset}: {chosen.trials} trials ({levels}; {chosen.blocks} blocks;"
-        f" {' and '.join(chosen.stacks)}), seed {chosen.seed}, about {in_words(campaign_s(chosen))}."
+        f" {stacks}), seed {chosen.seed}, about {in_words(campaign_s(chosen))}."
         f"\nSHA-256 of the plan: {chosen.sha256}",
         highlight=False,
         soft_wrap=True,

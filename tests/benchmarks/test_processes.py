@@ -59,6 +59,9 @@ def test_a_process_is_measured(tmp_path: Path) -> None:
         assert descriptors([pid, pid]) >= 6
     with pytest.raises(BenchmarkError, match="a process of the busy ended"):
         meter.read()
+    for look in (pss_bytes, descriptors):
+        with pytest.raises(BenchmarkError, match=f"process {pid} cannot be looked at: No such"):
+            look([pid])
 
 
 def test_listening_is_seen_without_connecting() -> None:

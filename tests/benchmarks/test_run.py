@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
 
 from benchmarks.recording import BENCHMARKS
 from benchmarks.records import Recording, Role, Subject, read
+from tests.system.waiting import eventually
 
 pytestmark = pytest.mark.system
 
@@ -91,3 +95,30 @@ def test_relay(tmp_path: Path) -> None:
             if rows := by_cell(found, subject, role):
                 assert {case for case, _ in rows} == cases
                 assert all(rows[case, "throughput"] > 0 and rows[case, "CPU per GB"] > 0 for case in cases)
+
+
+def marked(mark: str) -> list[str]:
+    """Command lines of the processes that have this mark in their environment."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and mark.encode() in (entry / "environ").read_bytes():
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return [line for line in found if line]
+
+
+def test_nothing_outlives_a_benchmark_that_is_killed(tmp_path: Path) -> None:
+    mark = uuid.uuid4().hex
+    command = [sys.executable, "-m", "benchmarks", "run", "relay", "--out", str(tmp_path)]
+    with tempfile.TemporaryDirectory(prefix="ssa-t-") as temporary:  # short: there are sockets in it
+        environment = {**os.environ, "SSA_TEST_MARK": mark, "TMPDIR": temporary}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            eventually(lambda: sum("endpoint.py" in line for line in marked(mark)) > 6 or None)
+            assert any("ssa_impl.cli.ssad" in line for line in marked(mark))
+        finally:
+            process.kill()
+            process.wait()
+        eventually(lambda: not marked(mark) or None)

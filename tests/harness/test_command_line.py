@@ -38,6 +38,13 @@ def test_plan_as_json_is_the_order() -> None:
     assert set(plans[0]["trials"][0]) >= {"trial_id", "block", "pair", "position", "stack", "n"}
 
 
+def test_a_plan_with_both_boundaries_says_so() -> None:
+    result = call("plan", "--preset", "smoke", "--boundary", "both", "--blocks", "1")
+    assert result.exit_code == 0
+    assert "12 trials (n = 1, 5, 20; 1 blocks; openssl and ssa, at seccomp and preload)" in result.stdout
+    assert result.stdout.count("ssa-preload") == 3
+
+
 def test_an_a_a_plan_names_its_arms() -> None:
     result = call("plan", "--preset", "smoke", "--set", 'stacks=["ssa", "ssa"]', "--blocks", "1")
     assert result.exit_code == 0
