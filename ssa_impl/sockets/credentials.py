@@ -6,13 +6,21 @@ Chains and keys may come in any order, several of each: each key goes with the c
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from ..errors import ApplicationError, PolicyError
 from ..policy.model import Identity
 
 MISMATCH = "TLS_PRIVATE_KEY does not match TLS_CERTIFICATE_CHAIN"
+_NOT_A_CERTIFICATE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+_NOT_A_KEY = (ValueError, UnsupportedAlgorithm, InternalError)
 
 
 def read_chain(data: bytes) -> bytes:
@@ -20,7 +28,8 @@ def read_chain(data: bytes) -> bytes:
     try:
         certificates = x509.load_pem_x509_certificates(data)
         certificates[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
+        certificates[0].extensions  # noqa: B018  # a server is chosen by the names in them
+    except _NOT_A_CERTIFICATE:
         raise ApplicationError("TLS_CERTIFICATE_CHAIN holds no certificate in PEM form that can be used") from None
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in certificates)
 
@@ -32,7 +41,7 @@ def read_key(data: bytes) -> bytes:
         key = load(data, password=None)
     except TypeError:
         raise ApplicationError("TLS_PRIVATE_KEY is encrypted: nobody is there to give the passphrase") from None
-    except (ValueError, UnsupportedAlgorithm):
+    except _NOT_A_KEY:
         raise ApplicationError("TLS_PRIVATE_KEY holds no key in PEM or DER form that can be used") from None
     return key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
