@@ -82,8 +82,8 @@ static void introduce(const struct channel *channel, int fd)
 
 static int accept_one(struct call *call, int flags)
 {
-    bool blocking = is_blocking(call->fd);
-    int code = blocking ? wait_for_peer(call) : 0, fd;
+    bool waits = is_blocking(call->fd) && is_listening(call->fd); /* if not, the kernel knows the errno */
+    int code = waits ? wait_for_peer(call) : 0, fd;
 
     if (code != 0) {
         errno = code;

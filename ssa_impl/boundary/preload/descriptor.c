@@ -49,6 +49,11 @@ bool is_connected(int fd)
     return connected;
 }
 
+bool is_listening(int fd)
+{
+    return socket_fact(fd, SO_ACCEPTCONN) == 1;
+}
+
 int wire_family(int fd)
 {
     int family = socket_fact(fd, SO_DOMAIN);

@@ -180,6 +180,7 @@ int gone_code(const struct call *call);
 ino_t socket_inode(int fd); /* 0 when it is no socket */
 bool is_unix_stream(int fd);
 bool is_connected(int fd);
+bool is_listening(int fd);
 int wire_family(int fd); /* AF_INET or AF_INET6 of a stream socket, or 0 */
 bool is_blocking(int fd);
 bool each_descriptor(void (*visit)(int fd, void *context), void *context); /* false: cannot be listed */
