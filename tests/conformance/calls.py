@@ -51,6 +51,14 @@ def getsockopt(s: socket.socket, level: int, name: int, room: int) -> tuple[str,
     return word, buffer.raw[: max(0, min(room, length.value))], length.value
 
 
+def get(s: socket.socket, level: int, name: int, room: int = 65_536) -> bytes:
+    """getsockopt(2) with a room larger than Python's library allows."""
+    word, value, _ = getsockopt(s, level, name, room)
+    if word != "ok":
+        raise OSError(getattr(errno, word), word)
+    return value
+
+
 def with_bad_pointer(call: str, s: socket.socket, *arguments: int) -> None:
     """Make a call with these arguments; an argument of -8 is a pointer to nowhere."""
     words = [ctypes.c_void_p(8) if argument == -8 else ctypes.c_long(argument) for argument in arguments]

@@ -81,6 +81,16 @@ class Connection:
             data += piece
         return bytes(data)
 
+    def ends_within(self, wait_s: float) -> bool:
+        """Say whether the program's stream ends in the next moments; session tickets and the like are no end."""
+        self.raw.settimeout(wait_s)
+        try:
+            return not self.receive_some()
+        except TimeoutError:
+            return False
+        finally:
+            self.raw.settimeout(PATIENCE_S)
+
     def echo(self) -> None:
         """Send back whatever comes, until the end; then end as well."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

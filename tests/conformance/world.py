@@ -5,7 +5,6 @@ On plain TCP the same calls make TCP sockets without options, so that one progra
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import select
@@ -15,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tests.conformance.calls import ERRNO_NAMES
+from tests.conformance.calls import ERRNO_NAMES, get
 
 TLS = 205
 TCP_UPGRADE_TLS = 205
@@ -129,8 +128,12 @@ def outcome(call: Callable[..., object], *arguments: object) -> str:
     """Return "ok", or the name of the errno with which a call fails."""
     try:
         call(*arguments)
+    except TimeoutError as error:
+        return "timed out" if error.errno is None else "ETIMEDOUT"
     except OSError as error:
-        return "timed out" if error.errno is None else ERRNO_NAMES[error.errno]
+        if error.errno is None:
+            raise
+        return ERRNO_NAMES[error.errno]
     return "ok"
 
 
@@ -146,7 +149,7 @@ def so_error(s: socket.socket) -> str:
 
 def string(s: socket.socket, option: int) -> str:
     """Return a string option."""
-    value = s.getsockopt(TLS, option, 16_384)
+    value = get(s, TLS, option)
     assert value.endswith(b"\0")
     return value[:-1].decode()
 

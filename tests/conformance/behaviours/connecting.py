@@ -174,6 +174,7 @@ def kinds(world: World) -> Iterator[tuple[Any, ...]]:
     versions=ONCE,
     deviations=(
         Deviation("seccomp", "recv", "EINVAL", UNIX_BELOW),
+        Deviation("preload", "recv", "EINVAL", UNIX_BELOW),
         Deviation("plain", "send", "EPIPE", "TCP alone has EPIPE here; ENOTCONN is what send(2) documents"),
         Deviation("plain", "SO_ERROR", "", "a connect that a signal broke off must not look like success"),
         Deviation("seccomp", "shutdown", "ok", UNIX_BELOW),

@@ -92,7 +92,7 @@ def reused_number(world: World) -> Iterator[tuple[Any, ...]]:
         number = s.fileno()
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
         yield "same number", tcp.fileno() == number, True
-        yield "TLS option", outcome(tcp.setsockopt, TLS, 85, text(NAME)), "ENOPROTOOPT"
+        yield "protocol", tcp.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL), socket.IPPROTO_TCP
         yield "connect", outcome(tcp.connect, world.nowhere), "ECONNREFUSED"
     with world.client() as s:
         yield "same number again", s.fileno() == number, True

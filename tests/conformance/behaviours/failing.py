@@ -153,7 +153,7 @@ def polling_a_listener(world: World) -> Iterator[tuple[Any, ...]]:
     with world.listener() as listener:
         listener.setblocking(False)
         world.tell("kill")
-        yield "woken", readable(listener) or bool(polled(listener)), True
+        yield "woken", readable(listener, 3000) or bool(polled(listener)), True
         yield "accept", outcome(listener.accept), "ENOTCONN"
 
 

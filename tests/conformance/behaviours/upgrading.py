@@ -102,7 +102,7 @@ def fails(world: World, how: str) -> Iterator[tuple[Any, ...]]:
         yield "upgrade", outcome(upgrade, s), "EPROTO"
         yield "TLS_ERROR", string(s, ERROR) != "", True
         yield "nothing goes out in plain text", outcome(s.sendall, b"secret") != "ok", True
-        yield "no data", hear_end(s)[0].decode(), ""
+        yield "no data", len(hear_end(s)[0]), 0
 
 
 for _how, _what in (
@@ -218,7 +218,7 @@ def upgraded_in_a_child(world: World) -> Iterator[tuple[Any, ...]]:
 
 @behaviour(
     "upgrade.wrong-phase",
-    "Only a connected TCP socket can be upgraded: ENOTCONN before connect; a TLS socket, or one upgraded, is EISCONN.",
+    "Only a connected TCP socket can be upgraded: ENOTCONN before connect; a TLS socket, or one upgraded, is EOPNOTSUPP.",
     UPGRADE,
     peer="starts_tls",
 )
@@ -227,7 +227,7 @@ def wrong_phase(world: World) -> Iterator[tuple[Any, ...]]:
         yield "not connected", outcome(upgrade, s), "ENOTCONN"
     with started(world) as s:
         upgrade(s)
-        yield "again", outcome(upgrade, s), "EISCONN"
+        yield "again", outcome(upgrade, s), "EOPNOTSUPP"
         yield "echo", talk(s), "hello"
 
 

@@ -106,11 +106,12 @@ def fails(world: World, how: str) -> Iterator[tuple[Any, ...]]:
         yield "an error is polled", "ERR" in events, True
         yield "SO_ERROR", so_error(s), "ECONNREFUSED" if refused else "EPROTO"
         yield "SO_ERROR again", so_error(s), ""
+        if world.tls:
+            yield "TLS_ERROR names the reason", _FAILURES[how][1] in string(s, ERROR), True
         yield "getpeername", outcome(s.getpeername), "ENOTCONN"
         yield "send", outcome(s.send, b"secret"), "EPIPE"
         if world.tls:
             yield "recv is no end of file", outcome(s.recv, 1), "ECONNRESET"
-            yield "TLS_ERROR names the reason", _FAILURES[how][1] in string(s, ERROR), True
             yield "connect again", outcome(s.connect, world.peer), "EBADFD"
 
 

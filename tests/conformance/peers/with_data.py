@@ -171,8 +171,7 @@ def waits_for_the_last_copy(stage: Stage) -> dict[str, Any]:
     with stage.meet() as connection:
         stage.say()
         stage.hear()  # one of two copies is closed
-        raw = connection.raw
-        early = bool(select.select([raw], [], [], 0.1)[0])
+        early = connection.ends_within(0.1)
         stage.say()
         connection.receive_all()
         return {"ended early": early, "end": connection.end}
