@@ -11,11 +11,13 @@ import errno
 import logging
 import os
 import socket
+import zlib
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import trio
 
+from ..abi import IPPROTO_TLS
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Listen, Reply
 from ..errors import SsaError
@@ -30,10 +32,11 @@ from . import session as sessions
 from . import sharing
 from .connecting import authenticate
 from .inner import ApplicationListener, present
+from .mail import ALL_OTHERS, Post
 from .outer import Outer
 from .relay import Wire
 from .relocation import Transcript, read, write
-from .services import ALL_OTHERS, Post, Services
+from .services import Services
 
 if TYPE_CHECKING:
     from .session import Session
@@ -91,20 +94,33 @@ async def _take_peers(session: Session, queue: ApplicationListener, transcript: 
         queue.close()
 
 
-async def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
+def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
     """Take peers of a listener whose channel another worker has, until that lets go of the lifeline."""
     file, *rest = descriptors
     transcript = read(file)
     os.close(file)
-    with socket.socket(fileno=rest[0]) as wire, socket.socket(fileno=rest[1]) as lifeline:
-        twin = sessions.Session(services, transcript.uid)
-        twin.adopt(Outer(transcript.family, wire))
-        twin.replay(transcript.options)
-        settings = resolve(services.policy, twin.socket.request(), Role.ACCEPTOR)
+    wire, lifeline = (socket.socket(fileno=descriptor) for descriptor in rest)
+    twin = sessions.Session(services, transcript.uid)
+    twin.adopt(Outer(transcript.family, wire))
+    twin.replay(option for option in transcript.options if option[0] == IPPROTO_TLS)  # the wire has had the others
+    settings = resolve(services.policy, twin.socket.request(), Role.ACCEPTOR)
+    services.start(_until_let_go, Acceptor(services, wire, twin.socket, settings, transcript), wire, lifeline)
+
+
+async def _until_let_go(acceptor: Acceptor, wire: socket.socket, lifeline: socket.socket) -> None:
+    with wire, lifeline:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Acceptor(services, wire, twin.socket, settings, transcript).run)
+            nursery.start_soon(acceptor.run)
             await trio.lowlevel.wait_readable(lifeline)
             nursery.cancel_scope.cancel()
+
+
+def take_peer(services: Services, path: str, peer: socket.socket) -> None:
+    """Serve a peer that another worker has taken and that is ours by its address."""
+    if (acceptor := services.acceptors.get(path)) is None:
+        peer.close()  # nobody listens any more
+        return
+    acceptor.take(peer)
 
 
 class Acceptor:
@@ -125,18 +141,50 @@ class Acceptor:
         self._transcript = transcript
         self._handshakes: OrderedDict[int, trio.CancelScope] = OrderedDict()
         self._queue_turn = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+        self._early: list[socket.socket] = []
+        services.acceptors[transcript.path] = self
 
     async def run(self) -> None:
         """Take peers until cancelled."""
-        async with trio.open_nursery() as nursery:
-            while True:
-                peer, address = await self._next()
-                nursery.start_soon(self._serve, peer, address)
+        try:
+            async with trio.open_nursery() as self._nursery:
+                for peer in self._early:
+                    self.take(peer)
+                while True:
+                    peer = await self._next()
+                    if (home := self._home_of(peer)) == self._services.index:
+                        self.take(peer)
+                    else:
+                        await self._send_home(peer, home)
+        finally:
+            self._nursery = None
+            self._services.acceptors.pop(self._transcript.path, None)
 
-    async def _next(self) -> tuple[socket.socket, Address]:
+    def take(self, peer: socket.socket) -> None:
+        """Serve one peer."""
+        if self._nursery is None:
+            self._early.append(peer)
+        else:
+            self._nursery.start_soon(self._serve, peer)
+
+    def _home_of(self, peer: socket.socket) -> int:
+        """Return which worker a peer is for: with resumption always the same one, which can read its own tickets."""
+        if not self._settings.session_ttl_s:
+            return self._services.index
+        try:
+            return zlib.crc32(peer.getpeername()[0].encode("ascii")) % self._services.worker_count
+        except OSError:  # it has gone
+            return self._services.index
+
+    async def _send_home(self, peer: socket.socket, home: int) -> None:
+        with peer:
+            await self._services.post(home, Post.PEER, self._transcript.path.encode(), [peer.fileno()])
+
+    async def _next(self) -> socket.socket:
         while True:
             try:
-                peer, address = self._wire.accept()
+                peer, _ = self._wire.accept()
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._wire)
             except OSError as error:
@@ -146,11 +194,16 @@ class Acceptor:
                 else:  # the peer has gone, or its network has (accept(2))
                     await trio.lowlevel.checkpoint()
             else:
-                peer.setblocking(False)
-                return peer, address
+                return peer
 
-    async def _serve(self, peer: socket.socket, address: Address) -> None:
+    async def _serve(self, peer: socket.socket) -> None:
         handed_over = False
+        peer.setblocking(False)
+        try:
+            address = peer.getpeername()
+        except OSError:  # it has gone
+            peer.close()
+            return
         try:
             self._services.check_room(self._transcript.uid, adding=1)
             engine = Engine(context_for(self._settings), self._settings)

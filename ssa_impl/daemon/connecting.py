@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from ..policy.resolve import resolve
 from ..sockets.addresses import Address, parse_sockaddr, parse_sockaddr_host
 from ..sockets.states import Event
 from ..tls.engine import Engine
+from ..tls.sessions import digest
 from .carriage import carry
 from .inner import drain, fill
 from .outer import Outer
@@ -47,7 +48,7 @@ class Established:
     engine: Engine
     wire: Wire
     settings: Settings
-    key: Hashable = None
+    key: bytes = b""
 
 
 Establish = Callable[[], Awaitable[Established]]
@@ -147,7 +148,7 @@ async def _in_background(
 def _keep_session(session: Session, made: Established) -> None:
     """Keep the TLS session for the next connection that may resume it."""
     ttl_s = made.settings.session_ttl_s
-    if ttl_s and made.key is not None and (kept := made.engine.session()) is not None:
+    if ttl_s and made.key and (kept := made.engine.session()) is not None:
         session.services.sessions.keep(made.key, kept, time.monotonic() + ttl_s)
 
 
@@ -176,11 +177,11 @@ async def _reach(
     """TCP, handshake, chain, name: returns only when all of them hold."""
     context = context_for(settings)
     address = await _connect_to_one(outer, await find())
-    key = resumed = None
+    key, earlier = b"", None
     if settings.session_ttl_s:
-        key = (cache_scope(session), address, settings)
-        resumed = session.services.sessions.take(key, time.monotonic())
-    engine = Engine(context, settings, resumed)
+        key = digest(cache_scope(session), address, settings)
+        earlier = await session.services.sessions.take(key)
+    engine = Engine(context, settings, earlier)
     wire = Wire(outer.socket, engine)
     await authenticate(engine, wire, settings)
     return Established(engine, wire, settings, key)

@@ -78,8 +78,10 @@ class Outer:
 
         The old connection may still hold the port that was bound; then the next connect binds it, or says that.
         """
-        with contextlib.suppress(OSError):  # nobody who has a copy goes on in plain text
+        with contextlib.suppress(OSError):  # whoever has a copy (an upgrade) neither sends nor reads in plain text
             self.socket.shutdown(socket.SHUT_RDWR)
+            while self.socket.recv(65_536):
+                pass
         self.socket.close()
         self.socket = self._create()
         for (level, name), value in self._options.items():

@@ -16,6 +16,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,9 @@ from OpenSSL import SSL
 
 from .. import __version__
 from ..control.channel import close_all, receive_bytes
-from .services import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post, split_forward
+from ..tls.sessions import SessionCache
+from .mail import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, READY, Post, split_forward
+from .resumption import serve
 
 _log = logging.getLogger("ssad")
 _GRACE_S = 5.0
@@ -112,6 +115,7 @@ class Parent:
         self._runtime = path.with_name(path.name + ".d")
         self._workers: list[_Worker | None] = [None] * worker_count
         self._next = 0
+        self._sessions = SessionCache()
         self._scope = trio.CancelScope()
         self._start_failure = ""
 
@@ -189,6 +193,8 @@ class Parent:
                 return
             try:
                 target, message = split_forward(data)
+                if target == PARENT and (answer := serve(self._sessions, message, time.monotonic())):
+                    await _give(worker.dispatch, answer, [])
                 for other in self._workers:
                     if other is not None and other is not worker and target in {other.index, ALL_OTHERS}:
                         await _give(other.dispatch, message, descriptors)

@@ -11,10 +11,11 @@ from ..abi import IPPROTO_TLS
 from ..control.channel import close_all
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Claim, Reply, SetOption
-from .accepting import take_peers_for_another
+from .accepting import take_peer, take_peers_for_another
+from .mail import Post
 from .outer import Outer
 from .relocation import Transcript, read
-from .services import Post, Services
+from .services import Services
 from .session import Session
 
 _CLAIM = struct.Struct("<II")  # request, workers asked
@@ -29,7 +30,11 @@ def deliver(services: Services, data: bytes, descriptors: list[int]) -> None:
         case Post.MOVED:
             services.start(_go_on, services, descriptors)
         case Post.LISTENER:
-            services.start(take_peers_for_another, services, descriptors)
+            take_peers_for_another(services, descriptors)
+        case Post.PEER:
+            take_peer(services, data[1:].decode(), socket.socket(fileno=descriptors[0]))
+        case Post.TAKEN:
+            services.sessions.taken(data[1:])
         case Post.CLAIM:
             services.start(_claim, services, _channel(descriptors[0]), descriptors[1], *_CLAIM.unpack(data[1:]))
 

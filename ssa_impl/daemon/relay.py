@@ -24,6 +24,7 @@ from .waits import Rest, has_hung_up, hung_up, receive_into, send_all, send_now,
 
 _WIRE_BYTES = 262_144
 _PLAIN_BYTES = 131_072
+_ANSWERS_BYTES = 65_536
 _LINGER_S = 5.0
 _LINGER_BYTES = 4 << 20
 """how long, and for how much, we listen to a peer once nobody is left to hear it; then the wire is reset"""
@@ -42,6 +43,7 @@ class Wire:
         self._outer = outer
         self._engine = engine
         self._sending = trio.Lock()
+        self._answers = b""
 
     async def receive(self) -> None:
         """Feed the engine what arrived, or that the wire has ended.  Raises NetworkError."""
@@ -59,13 +61,19 @@ class Wire:
             while self._sending.locked():
                 async with self._sending:
                     pass  # somebody else's turn is over
-            if not (ciphertext := self._engine.output()):
+            answers, self._answers = self._answers, b""
+            if not (ciphertext := answers or self._engine.output()):
                 return
             await self._send(ciphertext, abandoned)
 
     async def flush_answers(self) -> None:
-        """Send what receiving has provoked (a key update's answer); whoever is sending now takes it along."""
-        if not self._sending.locked():
+        """Send what receiving has provoked (a key update's answer); whoever is sending now takes it along.
+
+        A peer that provokes answers and does not read them is heard no further: they would fill the memory.
+        """
+        if self._sending.locked():
+            self._answers += self._engine.output()
+        if not self._sending.locked() or len(self._answers) > _ANSWERS_BYTES:
             await self.flush()
 
     async def end(self, abandoned: Callable[[], bool]) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import socket
-import struct
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,42 +15,17 @@ import trio
 
 from ..errors import DaemonError
 from ..policy.model import Policy
-from ..tls.sessions import SessionCache
 from .inner import InnerListener
+from .mail import PARENT, Post, forwarded
 from .relocation import Option
+from .resumption import Sessions
 
 if TYPE_CHECKING:
+    from .accepting import Acceptor
     from .session import Session
 
 NUMBERS_PER_WORKER = 1 << 48
 _CONTEXTS_KEPT = 4096
-
-
-class Post(bytes, Enum):
-    """What travels on a dispatch socket, by its first byte; descriptors come along."""
-
-    CHANNEL = b"+"  # a new secure socket's channel
-    MOVED = b"M"  # a socket that belongs with another worker: transcript, channel, wire
-    LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
-    CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
-
-    @property
-    def descriptors(self) -> int:
-        """How many descriptors come along."""
-        return {Post.CHANNEL: 1, Post.CLAIM: 2}.get(self, MAX_POST_DESCRIPTORS)
-
-
-READY = b"ready"
-"""a worker's first word"""
-MAX_POST_BYTES = 64
-MAX_POST_DESCRIPTORS = 3
-ALL_OTHERS = 0xFFFF
-_FORWARD = struct.Struct("<H")
-
-
-def split_forward(data: bytes) -> tuple[int, bytes]:
-    """Return the worker that a message is for, and the message."""
-    return _FORWARD.unpack_from(data)[0], data[_FORWARD.size :]
 
 
 @dataclass(frozen=True)
@@ -74,13 +48,19 @@ class Services:
     dispatch: socket.socket
     start: Callable[[Callable[..., Awaitable[object]], *tuple[object, ...]], None]
     """run something for as long as the worker lives"""
-    sessions: SessionCache = field(default_factory=SessionCache)
+    acceptors: dict[str, Acceptor] = field(default_factory=dict)
+    """this worker's shares of listeners, by the path at which the application listens"""
     by_inode: dict[int, Session] = field(default_factory=dict)
     """sockets that another process may claim, by the inode of the application's descriptor"""
     open_sockets: Counter[int] = field(default_factory=Counter)
     """how many each user has"""
     _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
+    sessions: Sessions = field(init=False)
+    """TLS sessions that initiators can resume"""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self.sessions = Sessions(partial(self.post, PARENT), self.start)
 
     def next_number(self) -> int:
         """Return a TLS_ID that no other socket of this daemon has."""
@@ -110,9 +90,9 @@ class Services:
 
     async def post(self, target: int, kind: Post, body: bytes = b"", descriptors: Sequence[int] = ()) -> None:
         """Send to another worker, by way of the parent; nothing when there is none."""
-        if self.worker_count == 1:
+        if self.worker_count == 1 and target != PARENT:
             return
-        message = _FORWARD.pack(target) + kind.value + body
+        message = forwarded(target, kind, body)
         while True:
             try:
                 socket.send_fds(self.dispatch, [message], list(descriptors), socket.MSG_NOSIGNAL)

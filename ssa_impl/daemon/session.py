@@ -12,11 +12,11 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import trio
 
-from ..abi import IPPROTO_TLS, Opt
+from ..abi import IPPROTO_TLS, TCP_UPGRADE_TLS, Opt
 from ..control.channel import close_all
 from ..control.codec import MalformedMessage
 from ..control.daemon_channel import DaemonChannel
@@ -229,6 +229,8 @@ class Session:
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
         """Take one option of any level; raises SsaError."""
+        if (level, name) == (socket.IPPROTO_TCP, TCP_UPGRADE_TLS):
+            raise ApplicationError("this is a TLS socket already", errno.EOPNOTSUPP)
         if level != IPPROTO_TLS:
             self.outer().set_option(level, name, value)
         elif name == Opt.TLS_CONTEXT:
@@ -240,7 +242,7 @@ class Session:
                 self._check_anchors()
         self.options.append((level, name, value))
 
-    def replay(self, options: Sequence[Option]) -> None:
+    def replay(self, options: Iterable[Option]) -> None:
         """Hear again what another socket was told; raises SsaError."""
         for option in options:
             self.set_option(*option)

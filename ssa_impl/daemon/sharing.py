@@ -15,8 +15,9 @@ from ..abi import Opt
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import SetOption
 from ..errors import ApplicationError, SsaError
+from .mail import Post
 from .relocation import Transcript, write
-from .services import Post, SharedContext
+from .services import SharedContext
 
 if TYPE_CHECKING:
     from .session import Session

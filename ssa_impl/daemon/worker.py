@@ -20,8 +20,9 @@ import trio
 from ..control.channel import close_all, receive_bytes
 from ..policy.model import Policy
 from .inner import InnerListener
+from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
-from .services import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post, Services
+from .services import Services
 
 _log = logging.getLogger("ssad")
 

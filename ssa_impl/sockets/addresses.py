@@ -16,6 +16,8 @@ _IPV6 = struct.Struct("!HI16s")  # port, flow, address; then the scope in host o
 _SCOPE = struct.Struct("=I")
 _HOST = struct.Struct("!H255s")  # port, name
 
+_LEAST_BYTES = {int(socket.AF_INET): 16, int(socket.AF_INET6): 24}  # the kernel takes an IPv6 address without its scope
+
 Address = tuple[Any, ...]  # what Python's socket module takes for the family
 
 
@@ -28,28 +30,30 @@ def parse_sockaddr(family: int, data: bytes) -> Address:
         raise ApplicationError("the address is too short", errno.EINVAL)
     if _FAMILY.unpack_from(data)[0] != family:
         raise ApplicationError("the address is of another family than the socket", errno.EAFNOSUPPORT)
-    try:
-        if family == socket.AF_INET:
-            port, raw = _IPV4.unpack_from(data, 2)
-            return socket.inet_ntop(family, raw), port
-        port, flow, raw = _IPV6.unpack_from(data, 2)
-        (scope,) = _SCOPE.unpack_from(data, 2 + _IPV6.size)
-    except struct.error:
-        raise ApplicationError("the address is too short", errno.EINVAL) from None
+    if len(data) < _LEAST_BYTES[family]:
+        raise ApplicationError("the address is too short", errno.EINVAL)
+    if family == socket.AF_INET:
+        port, raw = _IPV4.unpack_from(data, 2)
+        return socket.inet_ntop(family, raw), port
+    port, flow, raw = _IPV6.unpack_from(data, 2)
+    (scope,) = _SCOPE.unpack(data[24:28].ljust(_SCOPE.size, b"\0"))
     return socket.inet_ntop(family, raw), port, flow, scope
 
 
 def parse_sockaddr_host(data: bytes) -> tuple[bytes, int] | None:
     """Return name (with its NUL) and port of a ``struct sockaddr_host``, None for an address of another family.
 
-    Raises ApplicationError(EINVAL) when it is too short.
+    Raises ApplicationError(EINVAL) when it is too short, or holds no name.
     """
     if len(data) < _FAMILY.size or _FAMILY.unpack_from(data)[0] != AF_HOSTNAME:
         return None
     if len(data) < _FAMILY.size + _HOST.size:
         raise ApplicationError("the address is too short", errno.EINVAL)
     port, name = _HOST.unpack_from(data, _FAMILY.size)
-    return name.partition(b"\0")[0] + b"\0", port
+    text, nul, _ = name.partition(b"\0")
+    if not text or not nul:
+        raise ApplicationError("the address holds no NUL-terminated name", errno.EINVAL)
+    return text + nul, port
 
 
 def build_sockaddr(family: int, address: Address) -> bytes:

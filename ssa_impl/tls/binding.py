@@ -57,3 +57,21 @@ def set_server_name_callback(context: SSL.Context, admit: Callable[[SSL.Connecti
     callback = _ffi.callback("int (*)(SSL *, int *, void *)", answer, error=_lib.SSL_TLSEXT_ERR_ALERT_FATAL)
     context._tlsext_servername_callback = callback  # for as long as the context lives
     _lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)
+
+
+def session_to_bytes(session: SSL.Session) -> bytes:
+    """Return a session as ASN.1 (i2d_SSL_SESSION(3)): with the peer's certificate, without the rest of its chain."""
+    size = _lib.i2d_SSL_SESSION(session._session, _ffi.NULL)
+    room = _ffi.new("unsigned char[]", size)
+    _lib.i2d_SSL_SESSION(session._session, _ffi.new("unsigned char **", room))
+    return bytes(_ffi.buffer(room, size))
+
+
+def set_session_bytes(connection: SSL.Connection, data: bytes) -> None:
+    """Let a connection resume what :func:`session_to_bytes` wrote, by a context of the same settings as this one's."""
+    room = _ffi.new("unsigned char[]", data)
+    made = SSL.Session.__new__(SSL.Session)
+    found = _lib.d2i_SSL_SESSION(_ffi.NULL, _ffi.new("const unsigned char **", room), len(data))
+    made._session = _ffi.gc(found, _lib.SSL_SESSION_free)
+    made._context = connection.get_context()
+    connection.set_session(made)

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import errno
 
+from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL import SSL, crypto
 
 from ..errors import ApplicationError, PeerError, TruncationError
 from ..names import is_ip_address
 from ..policy.model import Role, Settings
 from .acceptor import NoCommonProtocol
-from .binding import expect_name, session_reused
+from .binding import expect_name, session_reused, session_to_bytes, set_session_bytes
 from .negotiated import Negotiated
 from .reasons import explain, is_another_name
+from .sessions import Resumable
 
 Buffer = bytes | memoryview
 
@@ -31,8 +33,8 @@ _OUTPUT_BYTES = 262_144
 class Engine:
     """One connection over a context that is shared with others of the same settings."""
 
-    def __init__(self, context: SSL.Context, settings: Settings, session: SSL.Session | None = None) -> None:
-        """``session``: one of an earlier connection of the same settings, to resume.
+    def __init__(self, context: SSL.Context, settings: Settings, earlier: Resumable | None = None) -> None:
+        """``earlier``: the session of a connection of the same settings, to resume.
 
         Raises ApplicationError (EPROTO) when no certificate can be for the hostname.
         """
@@ -43,6 +45,7 @@ class Engine:
         self.peer_closed = False
         """whether the peer ended its side in order"""
         self._hostname = settings.hostname
+        self._earlier = earlier
         self._accepting = settings.role is Role.ACCEPTOR
         if self._accepting:
             connection.set_accept_state()
@@ -51,8 +54,8 @@ class Engine:
             self._ask_for(settings.hostname)
         if settings.alpn:
             connection.set_alpn_protos([name.encode("ascii") for name in settings.alpn])
-        if session is not None:
-            connection.set_session(session)
+        if earlier is not None:
+            set_session_bytes(connection, earlier.session)
         connection.set_connect_state()
 
     def _ask_for(self, hostname: str) -> None:
@@ -140,13 +143,19 @@ class Engine:
             peer_chain=self._peer_chain(),
         )
 
-    def session(self) -> SSL.Session | None:
+    def session(self) -> Resumable | None:
         """Return what a later connection can resume: in TLS 1.3 the ticket that came last."""
-        return self._connection.get_session()
+        session = self._connection.get_session()
+        if session is None:
+            return None
+        chain = (crypto.dump_certificate(crypto.FILETYPE_PEM, certificate) for certificate in self._peer_chain())
+        return Resumable(session_to_bytes(session), b"".join(chain))
 
     def _peer_chain(self) -> tuple[crypto.X509, ...]:
         """Return what the peer presented, leaf first; an acceptor gets it from OpenSSL in two parts."""
         chain = self._connection.get_peer_cert_chain() or []
+        if not chain and self._earlier is not None:
+            return tuple(map(crypto.X509.from_cryptography, load_pem_x509_certificates(self._earlier.chain_pem)))
         if self._accepting and (leaf := self._connection.get_peer_certificate()) is not None:
             chain.insert(0, leaf)
         return tuple(chain)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, OPTIONS, Kind
+from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, OPTIONS, Kind, Opt
 from ...control import channel as control
 from ...control.messages import Bind, Connect, GetName, GetOption, Hello, Refusal, Reply, SetOption
 from .entry import Entry, PendingConnect
@@ -99,7 +99,7 @@ class Calls:
         try:
             if not path or b"\0" in path:
                 raise OSError(errno.EINVAL, "an empty path, or a NUL inside it")
-            opened = process.open_file(path)
+            opened = process.open_file(path, directories=OPTIONS[Opt(name)].kind is Kind.PEM)
         except OSError as error:
             code = errno.EACCES if error.errno == errno.EPERM else (error.errno or errno.EINVAL)
             text = f"{path.decode('utf-8', 'replace')}: {error.strerror}"
@@ -166,6 +166,8 @@ class Calls:
                 lambda reply: self.connect_ended(entry, reply),
                 [application.fileno()],
             )
+            if entry.connect is not None:
+                entry.connect.sent = True
 
     def resume(self, call: Notification, entry: Entry, tell: Callable[[int], bool]) -> bool:
         """A connect that was interrupted is made again: wait on, or take the result that came meanwhile."""
@@ -243,7 +245,11 @@ class Calls:
     @staticmethod
     def code(reply: Reply | None, entry: Entry) -> int:
         """Return the errno of an answer, or of none: the daemon is gone."""
-        return _EDAEMON[entry.connected or entry.connect is not None] if reply is None else reply.errno
+        return (
+            _EDAEMON[entry.connected or (entry.connect is not None and entry.connect.sent)]
+            if reply is None
+            else reply.errno
+        )
 
 
 def _int(argument: int) -> int:

@@ -30,6 +30,7 @@ class PendingConnect:
 
     identity: int
     tell: Callable[[int], bool]
+    sent: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Entry:
     connected: bool = False
     kept: socket.socket | None = None  # the daemon's end of the connection (see control.messages.Keep)
     listener: socket.socket | None = None  # a copy of the application's, once it listens
+    listens: bool = False
     accepts: list[Accept] = field(default_factory=list)  # calls that wait for a peer, first come first
     peers: list[Peer] = field(default_factory=list)  # taken off the listener for calls that were interrupted
     replacement: socket.socket | None = None  # what takes a TCP socket's place when its upgrade succeeds

@@ -62,18 +62,19 @@ class Listening:
                 application.close()
             else:
                 entry.listener = application
+                entry.listens = True
             self._listener.answer(call.id, error=code)
 
         entry.ask(lambda number: Listen(number, backlog), answered, [application.fileno()])
 
     def accept(self, call: Notification, process: Process, entry: Entry, flags: int) -> None:
         """accept(descriptor, address, length), accept4 with flags."""
-        if entry.listener is None:
+        if not entry.listens:
             self._listener.let_pass(call.id)  # the kernel knows the errno
             return
         if flags & ~_FLAGS:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        if entry.channel is None:
+        if entry.channel is None or entry.listener is None:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         waiting = Accept(call, process, flags)
         if entry.accepts:

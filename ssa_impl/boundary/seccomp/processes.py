@@ -117,11 +117,11 @@ class Process:
 
     # -- files
 
-    def open_file(self, path: bytes) -> int:
+    def open_file(self, path: bytes, *, directories: bool) -> int:
         """Open a file as the process would: its working directory, its rights.  OSError as the kernel says.
 
-        A directory becomes the PEM files in it, one after the other, in a file without a name.  A process with a root
-        of its own (chroot, container) gets EACCES: its path means nothing here.
+        A directory, where allowed, becomes the PEM files in it, one after the other, in a nameless file.  A process
+        with a root of its own (chroot, container) gets EACCES: its path means nothing here.
         """
         if not os.path.samestat(os.stat(f"/proc/{self.pid}/root"), os.stat("/")):  # noqa: PTH116
             raise PermissionError(errno.EACCES, "the process has another root directory than its supervisor")
@@ -132,6 +132,8 @@ class Process:
                 if not stat.S_ISDIR(os.fstat(opened).st_mode):
                     return opened
                 try:
+                    if not directories:
+                        raise OSError(errno.EINVAL, "a directory, where a file is needed")
                     return _concatenated(opened)
                 finally:
                     os.close(opened)

@@ -1,0 +1,52 @@
+"""What travels on the dispatch sockets between the parent and its workers: kinds, sizes, addresses.
+
+A worker's message to another one begins with the number of that worker; the parent takes the number off and passes the
+rest on.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import Enum
+
+_FORWARD = struct.Struct("<H")
+
+
+class Post(bytes, Enum):
+    """What travels on a dispatch socket, by its first byte; descriptors come along."""
+
+    CHANNEL = b"+"  # a new secure socket's channel
+    MOVED = b"M"  # a socket that belongs with another worker: transcript, channel, wire
+    LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
+    CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
+
+    PEER = b"P"  # a listener's name; a peer whose address makes it this worker's
+    KEEP = b"S"  # to the parent: keep a TLS session: digest, until when, session
+    TAKE = b"T"  # to the parent: give one away: digest, number of the request
+    TAKEN = b"t"  # from the parent: number of the request, session or nothing
+
+    @property
+    def descriptors(self) -> int:
+        """How many descriptors come along."""
+        return _DESCRIPTORS.get(self, 0)
+
+
+_DESCRIPTORS = {Post.CHANNEL: 1, Post.MOVED: 3, Post.LISTENER: 3, Post.CLAIM: 2, Post.PEER: 1}
+
+
+READY = b"ready"
+"""a worker's first word"""
+MAX_POST_BYTES = 65_536
+MAX_POST_DESCRIPTORS = 3
+PARENT = 0xFFFE
+ALL_OTHERS = 0xFFFF
+
+
+def forwarded(target: int, kind: Post, body: bytes) -> bytes:
+    """Return a message for another worker, ALL_OTHERS, or the PARENT."""
+    return _FORWARD.pack(target) + kind.value + body
+
+
+def split_forward(data: bytes) -> tuple[int, bytes]:
+    """Return the worker that a message is for, and the message."""
+    return _FORWARD.unpack_from(data)[0], data[_FORWARD.size :]
