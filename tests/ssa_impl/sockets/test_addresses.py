@@ -5,13 +5,16 @@ from __future__ import annotations
 import ctypes
 import errno
 import socket
+import struct
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ssa_impl.abi import AF_HOSTNAME, MAX_HOSTNAME_BYTES, Kind
 from ssa_impl.errors import ApplicationError
-from ssa_impl.sockets.addresses import build_sockaddr, parse_sockaddr
+from ssa_impl.sockets.addresses import build_sockaddr, parse_sockaddr, parse_sockaddr_host
+from ssa_impl.sockets.values import parse
 from tests.ssa_impl.outcomes import outcome
 
 FAMILIES = st.sampled_from([socket.AF_INET, socket.AF_INET6])
@@ -67,7 +70,7 @@ def test_any_bytes_are_an_address_or_a_kernel_errno(family: int, data: bytes) ->
 @given(FAMILIES, st.data())
 def test_short_is_einval(family: int, data: st.DataObject) -> None:
     whole = build_sockaddr(family, ("1.2.3.4", 5) if family == socket.AF_INET else ("::1", 5, 0, 0))
-    needed = 8 if family == socket.AF_INET else 28  # the padding of sockaddr_in is never looked at
+    needed = 16 if family == socket.AF_INET else 24  # SIN6_LEN_RFC2133: without the scope
     with pytest.raises(ApplicationError) as caught:
         parse_sockaddr(family, whole[: data.draw(st.integers(0, needed - 1))])
     assert caught.value.errno == errno.EINVAL
@@ -83,3 +86,59 @@ def test_another_family_is_eafnosupport(other: int) -> None:
     with pytest.raises(ApplicationError) as caught:
         parse_sockaddr(socket.AF_INET, int(other).to_bytes(2, "little") + bytes(26))
     assert caught.value.errno == errno.EAFNOSUPPORT
+
+
+# -- struct sockaddr_host
+
+
+class SockaddrHost(ctypes.Structure):
+    """As in_tls.h has it."""
+
+    _fields_ = (("family", ctypes.c_uint16), ("port", ctypes.c_uint16), ("name", ctypes.c_char * 255))
+
+
+def host(name: bytes, port: int, family: int = AF_HOSTNAME) -> bytes:
+    return bytes(SockaddrHost(family, socket.htons(port), name))
+
+
+NAMES = st.binary(min_size=1, max_size=MAX_HOSTNAME_BYTES - 1).filter(lambda name: b"\0" not in name)
+
+
+@given(NAMES, PORTS)
+def test_a_name_and_its_port(name: bytes, port: int) -> None:
+    assert parse_sockaddr_host(host(name, port)) == (name + b"\0", port)
+
+
+def test_the_name_is_a_hostnames_value() -> None:
+    named = parse_sockaddr_host(host(b"server.ssa.test", 443))
+    assert named is not None
+    assert parse(Kind.HOSTNAME, named[0]) == "server.ssa.test"
+
+
+@pytest.mark.parametrize("family", [socket.AF_UNSPEC, socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 43])
+def test_an_address_of_another_family_is_no_name(family: int) -> None:
+    assert parse_sockaddr_host(host(b"server.ssa.test", 443, family)) is None
+
+
+@given(st.integers(2, ctypes.sizeof(SockaddrHost)))
+def test_a_short_name_is_einval(size: int) -> None:
+    whole = host(b"server.ssa.test", 443)
+    if size < 2 + 2 + 255:
+        with pytest.raises(ApplicationError) as caught:
+            parse_sockaddr_host(whole[:size])
+        assert caught.value.errno == errno.EINVAL
+    else:
+        assert parse_sockaddr_host(whole[:size]) == (b"server.ssa.test\0", 443)
+
+
+@pytest.mark.parametrize("name", [b"", b"a" * 255], ids=["empty", "no NUL"])
+def test_no_name_is_einval(name: bytes) -> None:
+    with pytest.raises(ApplicationError) as caught:
+        parse_sockaddr_host(host(name, 443))
+    assert caught.value.errno == errno.EINVAL
+
+
+@given(st.binary(max_size=300) | st.binary(max_size=300).map(lambda rest: struct.pack("=H", AF_HOSTNAME) + rest))
+def test_any_bytes_are_a_name_another_address_or_einval(data: bytes) -> None:
+    _, error = outcome(parse_sockaddr_host, data)
+    assert error is None or error.errno == errno.EINVAL

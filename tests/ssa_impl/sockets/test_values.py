@@ -13,9 +13,10 @@ from ssa_impl.abi import Kind
 from ssa_impl.errors import ApplicationError
 from ssa_impl.names import is_ip_address
 from ssa_impl.sockets.values import parse, serialize
+from tests.ssa_impl.credentials import issued
 from tests.ssa_impl.outcomes import outcome
 
-READABLE = [Kind.HOSTNAME, Kind.STRING, Kind.NAMES, Kind.FLAG, Kind.VERSION, Kind.ULONG]
+READABLE = [Kind.HOSTNAME, Kind.STRING, Kind.NAMES, Kind.CIPHER, Kind.SECONDS, Kind.FLAG, Kind.VERSION, Kind.ULONG]
 
 
 def refused(kind: Kind, data: bytes) -> str:
@@ -152,3 +153,37 @@ def test_pem_is_left_for_the_one_who_reads_it(data: bytes) -> None:
 def test_strings_end_with_a_nul() -> None:
     assert serialize(Kind.STRING, "") == b"\0"
     assert serialize(Kind.STRING, "ü") == b"\xc3\xbc\0"
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_seconds_are_a_long_that_is_not_negative(number: int) -> None:
+    data = struct.pack("=q", number)
+    if number >= 0:
+        assert parse(Kind.SECONDS, data) == number
+        assert serialize(Kind.SECONDS, number) == data
+    else:
+        assert "negative" in refused(Kind.SECONDS, data)
+
+
+@pytest.mark.parametrize("kind", [Kind.SECONDS, Kind.ULONG])
+@pytest.mark.parametrize("size", [0, 1, 4, 7, 9, 16])
+def test_a_long_has_eight_bytes(kind: Kind, size: int) -> None:
+    assert refused(kind, bytes(size))
+
+
+@pytest.mark.parametrize("name", ["AES128-SHA", "TLS_AES_128_GCM_SHA256", "no such cipher"])
+def test_the_name_of_a_cipher_is_looked_up_by_the_policy(name: str) -> None:
+    assert parse(Kind.CIPHER, name.encode() + b"\0") == name
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"AES128-SHA", b"AES\n128\0", "Ä128\0".encode(), b"\xff\0", b"A\0B\0"])
+def test_no_name_of_a_cipher(data: bytes) -> None:
+    assert refused(Kind.CIPHER, data)
+
+
+def test_chains_and_keys_are_read_at_once() -> None:
+    made = issued(deep=True)
+    assert parse(Kind.CHAIN, made.chain) == made.chain
+    assert parse(Kind.KEY, made.key) == parse(Kind.KEY, made.key_der) == made.key_der
+    assert refused(Kind.CHAIN, made.key)
+    assert refused(Kind.KEY, made.chain)
