@@ -76,6 +76,10 @@ def test_short_is_einval(family: int, data: st.DataObject) -> None:
     assert caught.value.errno == errno.EINVAL
 
 
+def test_an_ipv6_address_without_its_scope_is_taken_as_the_kernel_takes_it() -> None:
+    assert parse_sockaddr(socket.AF_INET6, build_sockaddr(socket.AF_INET6, ("::1", 5, 0, 3))[:24]) == ("::1", 5, 0, 0)
+
+
 def test_what_follows_the_address_is_ignored_as_the_kernel_does() -> None:
     raw = build_sockaddr(socket.AF_INET, ("1.2.3.4", 5)) + bytes(112)
     assert parse_sockaddr(socket.AF_INET, raw) == ("1.2.3.4", 5)
