@@ -8,13 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssa_impl.errors import PolicyError
-from ssa_impl.policy.model import Policy, Request
-from ssa_impl.policy.resolve import resolve
+from ssa_impl.abi import Opt
+from ssa_impl.errors import ApplicationError, PolicyError, SsaError
+from ssa_impl.policy.ciphers import default_ciphers, is_tls_1_3
+from ssa_impl.policy.model import Policy, Request, Role, Settings
+from ssa_impl.policy.resolve import check_cipher, check_revocation, check_session, check_version, resolve
+from tests.ssa_impl.credentials import self_signed
 from tests.ssa_impl.outcomes import outcome
 
 VERSIONS = st.sampled_from([0x0300, 0x0301, 0x0302, 0x0303, 0x0304, 0x0305])
 MAYBE_VERSION = st.none() | VERSIONS
+NEW, OLD = "TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"
+IDENTITY = self_signed("P-256", "a.test").identity
+CIPHERS = st.lists(st.sampled_from([*default_ciphers()[:5], NEW, OLD]), unique=True)
 POLICIES = st.builds(
     Policy,
     version_min=st.sampled_from([0x0303, 0x0304]),
@@ -24,6 +30,10 @@ POLICIES = st.builds(
     truncation_allowed=st.booleans(),
     verify_depth=st.integers(0, 100),
     handshake_timeout_s=st.floats(0.1, 100),
+    accept_timeout_s=st.floats(0.1, 100),
+    ciphers=CIPHERS.map(lambda names: tuple({NEW: 0, OLD: 0} | dict.fromkeys(names))),
+    session_reuse_allowed=st.booleans(),
+    session_ttl_s=st.integers(0, 1000),
 )
 REQUESTS = st.builds(
     Request,
@@ -32,34 +42,72 @@ REQUESTS = st.builds(
     alpn=st.sampled_from([(), ("h2",), ("h2", "http/1.1")]),
     version_min=MAYBE_VERSION,
     version_max=MAYBE_VERSION,
+    identities=st.sampled_from([(), (IDENTITY,)]),
+    server_names=st.sampled_from([(), ("a.test",)]),
+    request_peer_auth=st.booleans(),
+    disabled_ciphers=CIPHERS.map(frozenset),
+    session_reuse=st.booleans(),
+    session_ttl_s=st.none() | st.integers(0, 2000),
 )
+ROLES = st.sampled_from(Role)
 
 
-@given(POLICIES, REQUESTS)
-def test_settings_are_never_weaker_than_the_policy(policy: Policy, request: Request) -> None:
-    settings, error = outcome(resolve, policy, request)
+def settled(policy: Policy, request: Request, role: Role) -> Settings | None:
+    """Return the settings, None for a request that the policy refuses."""
+    settings, error = outcome(resolve, policy, request, role)
+    assert settings is not None or (isinstance(error, PolicyError) and error.errno == errno.EPROTO and error.text)
+    return settings
+
+
+@given(POLICIES, REQUESTS, ROLES)
+def test_settings_are_never_weaker_than_the_policy(policy: Policy, request: Request, role: Role) -> None:
+    settings = settled(policy, request, role)
     if settings is None:
-        assert isinstance(error, PolicyError)
-        assert error.errno == errno.EPROTO
         return
     assert policy.version_min <= settings.version_min <= settings.version_max <= policy.version_max
-    assert settings.hostname is not None or not policy.hostname_required
+    assert settings.ciphers
+    assert set(settings.ciphers) <= set(policy.ciphers)
+    assert sorted(settings.ciphers, key=policy.ciphers.index) == list(settings.ciphers)
     assert settings.anchors_pem is None or policy.honour_application_anchors
     assert settings.truncation_allowed == policy.truncation_allowed
     assert settings.verify_depth == policy.verify_depth
-    assert settings.handshake_timeout_s == policy.handshake_timeout_s
+    assert settings.session_ttl_s <= (policy.session_ttl_s if policy.session_reuse_allowed else 0)
+    if role is Role.INITIATOR:
+        assert settings.authenticate_peer
+        assert settings.hostname is not None or not policy.hostname_required
+        assert settings.handshake_timeout_s == policy.handshake_timeout_s
+    else:
+        assert settings.identities
+        assert settings.handshake_timeout_s == policy.accept_timeout_s
 
 
-@given(POLICIES, REQUESTS)
-def test_what_was_asked_for_is_given_exactly_or_refused(policy: Policy, request: Request) -> None:
-    settings, _ = outcome(resolve, policy, request)
+@given(POLICIES, REQUESTS, ROLES)
+def test_what_was_asked_for_is_given_or_more_strictly_or_refused(policy: Policy, request: Request, role: Role) -> None:
+    settings = settled(policy, request, role)
     if settings is None:
         return
-    assert settings.hostname == request.hostname
+    accepting = role is Role.ACCEPTOR
+    assert settings.role is role
+    assert settings.hostname == (None if accepting else request.hostname)
+    assert settings.server_names == (request.server_names if accepting else ())
     assert settings.anchors_pem == request.anchors_pem
     assert settings.alpn == request.alpn
-    assert settings.version_min == (request.version_min or policy.version_min)
-    assert settings.version_max == (request.version_max or policy.version_max)
+    assert settings.identities == request.identities
+    assert settings.authenticate_peer or not request.request_peer_auth
+    assert settings.version_min >= (request.version_min or policy.version_min)
+    assert settings.version_max <= (request.version_max or policy.version_max)
+    assert set(settings.ciphers) == set(policy.ciphers) - request.disabled_ciphers
+    if not request.session_reuse:
+        assert settings.session_ttl_s == 0
+    elif request.session_ttl_s is not None:
+        assert settings.session_ttl_s <= request.session_ttl_s
+
+
+@given(POLICIES, REQUESTS, ROLES)
+def test_every_version_that_is_left_has_a_cipher(policy: Policy, request: Request, role: Role) -> None:
+    if (settings := settled(policy, request, role)) is not None:
+        generations = {is_tls_1_3(name) for name in settings.ciphers}
+        assert {version == 0x0304 for version in (settings.version_min, settings.version_max)} <= generations
 
 
 @given(POLICIES)
@@ -77,8 +125,92 @@ def test_asking_for_a_name_alone_is_always_possible(policy: Policy) -> None:
         (Policy(version_min=0x0304), Request("a", version_max=0x0303), "outside the policy's range"),
         (Policy(), Request("a", version_min=0x0304, version_max=0x0303), "no version is left"),
         (Policy(honour_application_anchors=False), Request("a", b"pem"), "trust anchors"),
+        (Policy(ciphers=(NEW,)), Request("a", disabled_ciphers=frozenset({NEW})), "no cipher is left"),
+        (Policy(ciphers=(NEW,)), Request("a", version_max=0x0303), "no cipher is left"),
+        (Policy(ciphers=(OLD,)), Request("a", version_min=0x0304), "no cipher is left"),
+        (Policy(), Request("a", version_min=0x0304, disabled_ciphers=frozenset(default_ciphers()[:3])), "no cipher"),
     ],
 )
 def test_refusals_say_why(policy: Policy, request_: Request, text: str) -> None:
     with pytest.raises(PolicyError, match=text):
         resolve(policy, request_)
+
+
+def test_a_server_needs_somebody_to_be() -> None:
+    with pytest.raises(PolicyError, match="a server needs TLS_CERTIFICATE_CHAIN"):
+        resolve(Policy(), Request(), Role.ACCEPTOR)
+
+
+def test_a_server_needs_no_hostname() -> None:
+    assert resolve(Policy(), Request(identities=(IDENTITY,)), Role.ACCEPTOR).identities == (IDENTITY,)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_server_asks_for_certificates_when_the_application_does(asked: bool) -> None:
+    request = Request(identities=(IDENTITY,), request_peer_auth=asked)
+    assert resolve(Policy(), request, Role.ACCEPTOR).authenticate_peer is asked
+
+
+@pytest.mark.parametrize(
+    ("disabled", "versions"),
+    [(set(), (0x0303, 0x0304)), ({NEW}, (0x0303, 0x0303)), ({OLD}, (0x0304, 0x0304))],
+    ids=["none", "the new one", "the old one"],
+)
+def test_versions_without_a_cipher_are_left_out(disabled: set[str], versions: tuple[int, int]) -> None:
+    settings = resolve(Policy(ciphers=(NEW, OLD)), Request("a", disabled_ciphers=frozenset(disabled)))
+    assert (settings.version_min, settings.version_max) == versions
+
+
+@pytest.mark.parametrize(
+    ("policy", "reuse", "asked_s", "given_s"),
+    [
+        (Policy(session_ttl_s=100), False, None, 0),
+        (Policy(session_ttl_s=100), False, 50, 0),
+        (Policy(session_ttl_s=100), True, None, 100),
+        (Policy(session_ttl_s=100), True, 50, 50),
+        (Policy(session_ttl_s=100), True, 0, 0),
+        (Policy(session_ttl_s=100), True, 200, 100),
+        (Policy(session_ttl_s=100, session_reuse_allowed=False), True, 50, 0),
+    ],
+)
+def test_how_long_sessions_may_be_resumed(policy: Policy, reuse: bool, asked_s: int | None, given_s: int) -> None:
+    settings = resolve(policy, Request("a", session_reuse=reuse, session_ttl_s=asked_s))
+    assert settings.session_ttl_s == given_s
+
+
+# -- what is refused when it is set
+
+
+def refusal(check: object, *arguments: object, **named: object) -> SsaError | None:
+    _, error = outcome(lambda: check(*arguments, **named))  # type: ignore[operator]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("version", "fits"), [(0x0302, False), (0x0303, True), (0x0304, True), (0x0305, False)], ids=hex
+)
+def test_versions_one_by_one(version: int, fits: bool) -> None:
+    assert (refusal(check_version, Policy(), version) is None) is fits
+
+
+@pytest.mark.parametrize("enable", [True, False])
+def test_ciphers_one_by_one(enable: bool) -> None:
+    policy = Policy(ciphers=(NEW,))
+    assert refusal(check_cipher, policy, NEW, enable=enable) is None
+    assert isinstance(refusal(check_cipher, policy, OLD, enable=enable), PolicyError) is enable
+    assert isinstance(refusal(check_cipher, policy, "nobody", enable=enable), ApplicationError)
+
+
+def test_sessions_one_by_one() -> None:
+    policy = Policy(session_ttl_s=100, session_reuse_allowed=False)
+    assert refusal(check_session, policy, Opt.TLS_SESSION_REUSE, 0) is None
+    assert refusal(check_session, policy, Opt.TLS_SESSION_TTL, 100) is None
+    assert isinstance(refusal(check_session, policy, Opt.TLS_SESSION_REUSE, 1), PolicyError)
+    assert isinstance(refusal(check_session, policy, Opt.TLS_SESSION_TTL, 101), PolicyError)
+
+
+def test_revocation_one_by_one() -> None:
+    policy = Policy(revocation_sources=frozenset({Opt.TLS_CRL_CHECKS}))
+    assert refusal(check_revocation, policy, Opt.TLS_CRL_CHECKS, 1) is None
+    assert refusal(check_revocation, policy, Opt.TLS_OCSP_CHECKS, 0) is None
+    assert isinstance(refusal(check_revocation, policy, Opt.TLS_OCSP_CHECKS, 1), PolicyError)
