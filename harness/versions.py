@@ -9,7 +9,7 @@ import ssl
 import subprocess
 from pathlib import Path
 
-MEASURED = ("cffi", "cryptography", "granian", "psutil", "pyOpenSSL", "pyroute2", "service-identity", "trio")
+MEASURED = ("cffi", "cryptography", "granian", "psutil", "pyOpenSSL", "pyroute2", "trio")
 """Packages that run while something is measured."""
 
 OTHERS = (

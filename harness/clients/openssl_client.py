@@ -1,7 +1,7 @@
 """TLS inside the process: pyOpenSSL, directly on the blocking TCP socket.
 
-Verification is what the daemon does: the chain by OpenSSL up to the given CA file, the name by
-service_identity after the handshake.  There is no session cache, so every handshake is a full one.
+Verification is what the daemon does: OpenSSL checks the chain up to the given CA file, and the name, inside the
+handshake.  There is no session cache, so every handshake is a full one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from service_identity import VerificationError
-from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from harness.clients.target import Target
 
@@ -43,13 +41,10 @@ class OpensslClient:
         tcp_connected()
         self._connection = connection = SSL.Connection(self._context, self._socket)
         connection.set_connect_state()
-        if _is_address(name):
-            connection.do_handshake()
-            verify_ip_address(connection, name)
-        else:
+        _expect_name(connection, name)
+        if not _is_address(name):
             connection.set_tlsext_host_name(name.encode("ascii"))
-            connection.do_handshake()
-            verify_hostname(connection, name)
+        connection.do_handshake()
 
     def send_all(self, data: bytes) -> None:
         """Send everything."""
@@ -71,9 +66,9 @@ class OpensslClient:
             code = error.args[0] if error.args and error.args[0] > 0 else None
             return f"The connection broke: {error.args[-1] if error.args else 'unknown'}.", code
         if isinstance(error, SSL.Error):
+            if self._connection is not None and _verify_result(self._connection) in _OF_ANOTHER_NAME:
+                return f"The certificate is not for {self._target.server_name}.", None
             return f"TLS failed: {self._reasons(error)}.", None
-        if isinstance(error, VerificationError):
-            return f"The certificate is not for {self._target.server_name}.", None
         if isinstance(error, OSError):
             return f"{error.strerror or error}.", error.errno
         return f"{error}", None
@@ -106,10 +101,25 @@ class OpensslClient:
 # pyOpenSSL's binding has these functions, its public interface does not wrap them.
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+_OF_ANOTHER_NAME = {62, 64}  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
 
 
 def _resumed(connection: SSL.Connection) -> bool:
     return bool(_lib.SSL_session_reused(connection._ssl) == 1)
+
+
+def _expect_name(connection: SSL.Connection, name: str) -> None:
+    """Let the handshake fail unless the certificate is for this name (X509_check_host(3), RFC 9525)."""
+    parameters = _lib.SSL_get0_param(connection._ssl)
+    rules = _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | _lib.X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
+    _lib.X509_VERIFY_PARAM_set_hostflags(parameters, rules)
+    if _is_address(name):
+        packed = ipaddress.ip_address(name).packed
+        taken = _lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
+    else:
+        taken = _lib.X509_VERIFY_PARAM_set1_host(parameters, name.encode("ascii"), len(name))
+    if taken != 1:
+        raise ValueError(f"no certificate can be for {name}")
 
 
 def _is_address(name: str) -> bool:
@@ -125,6 +135,11 @@ def _reasons(error: SSL.Error) -> str:
     return ", ".join(str(entry[-1]) for entry in entries) or "without a reason"
 
 
+def _verify_result(connection: SSL.Connection) -> int:
+    code: int = _lib.SSL_get_verify_result(connection._ssl)
+    return code
+
+
 def _verification(connection: SSL.Connection) -> str:
-    code = _lib.SSL_get_verify_result(connection._ssl)
+    code = _verify_result(connection)
     return str(_ffi.string(_lib.X509_verify_cert_error_string(code)).decode()) if code != 0 else ""  # X509_V_OK
