@@ -9,12 +9,13 @@ import os
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from tests.system import zygote
-from tests.system.programs import ANCHORS, ERROR, TLS, code, new, receive_all, receive_exactly, so_error, string
+from tests.system.programs import ERRNO_NAMES, ERROR, ID, TLS, code, hear_end, new, receive_all, receive_exactly, string
 
 if TYPE_CHECKING:
     from tests.system.zygote import Talk
@@ -64,27 +65,26 @@ def crowd(talk: Talk, ca: str, mute: int, generous: int, count: int) -> None:
 
 
 def try_peer(_talk: Talk, port: int, ca: str) -> dict[str, Any]:
-    """Connect, talk, read to the end: every call's errno, and what TLS_ERROR says."""
+    """Connect, talk, read to the end: what came, every errno, and what TLS_ERROR says."""
     with new(ca) as s:
         result: dict[str, Any] = {"connect": code(s.connect, ("127.0.0.1", port))}
         if not result["connect"]:
             result["send"] = code(s.sendall, b"hello")
-            result["read"] = code(receive_all, s)
-        return {**result, "so_error": so_error(s), "text": string(s, ERROR)}
+            result["heard"] = hear_end(s)
+        return {**result, "text": string(s, ERROR)}
 
 
-def deaf_writer(talk: Talk, port: int, ca: str) -> str:
-    """Write until nothing goes any more, say so, and stay until the test has seen enough."""
+def neighbour(talk: Talk, port: int, ca: str) -> int:
+    """Have a connection, and prove again and again that it is good; an empty word is the last."""
+    count = 0
     with new(ca) as s:
         s.connect(("127.0.0.1", port))
-        s.setblocking(False)
-        poll = select.poll()
-        poll.register(s, select.POLLOUT)
-        while poll.poll(500):
-            code(s.send, bytes(65_536))
-        talk.tell()
-        talk.wait()
-        return string(s, ERROR)
+        talk.tell(struct.unpack("=Q", s.getsockopt(TLS, ID, 8))[0] >> 48)
+        while word := talk.wait():
+            s.sendall(word.encode())
+            talk.tell(receive_exactly(s, len(word)).decode())
+            count += 1
+    return count
 
 
 def verdicts(_talk: Talk, cases: list[dict[str, Any]]) -> list[list[str]]:
@@ -141,43 +141,43 @@ def accept_and_stop(talk: Talk, chain: str, key: str, count: int) -> None:
     signal.pause()
 
 
-def echo_server(talk: Talk, chain: str, key: str, count: int) -> list[Any]:
-    """Accept ``count`` peers, one after the other, and send back what each says."""
-    heard = []
+def echo_server(talk: Talk, chain: str, key: str) -> list[list[str]]:
+    """Send back what each peer says until the test has seen enough; return what each said and its end's errno."""
+    heard: list[list[str]] = []
+    threads: list[threading.Thread] = []
+
+    def serve(accepted: socket.socket) -> None:
+        said = b""
+        with accepted:
+            try:
+                while piece := accepted.recv(65_536):
+                    said += piece
+                    accepted.sendall(piece)
+            except OSError as error:
+                heard.append([said.decode(), ERRNO_NAMES[error.errno or 0]])
+            else:
+                heard.append([said.decode(), ""])
+
     with listening(chain, key) as s:
         talk.tell(s.getsockname()[1])
-        for _ in range(count):
-            accepted, address = s.accept()
-            with accepted:
-                data = receive_all(accepted)
-                accepted.sendall(data)
-                heard.append([data.decode(), address[1]])
-    return heard
-
-
-def idle_server(talk: Talk, chain: str, key: str) -> str:
-    """Accept whoever comes until the test has seen enough; nothing is read or written."""
-    with listening(chain, key) as s:
-        talk.tell(s.getsockname()[1])
-        accepted = []
         done = threading.Event()
 
         def accept() -> None:
-            s.settimeout(0.05)
+            poll = select.poll()
+            poll.register(s, select.POLLIN)
             while not done.is_set():
-                try:
-                    accepted.append(s.accept()[0])
-                except TimeoutError:
-                    continue
+                if poll.poll(20):
+                    threads.append(threading.Thread(target=serve, args=(s.accept()[0],)))
+                    threads[-1].start()
 
         accepting = threading.Thread(target=accept)
         accepting.start()
         talk.wait()
         done.set()
         accepting.join()
-        for each in accepted:
-            each.close()
-    return f"{len(accepted)} accepted"
+        for thread in threads:
+            thread.join()
+    return heard
 
 
 # -- somebody else
@@ -219,8 +219,6 @@ def accept_one(talk: Talk, chain: str, key: str) -> str:
         with accepted:
             return receive_all(accepted).decode()
 
-
-__all__ = ["ANCHORS"]
 
 if __name__ == "__main__":
     zygote.programs = sys.modules[__name__]  # type: ignore[attr-defined]

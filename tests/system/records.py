@@ -73,7 +73,7 @@ def noting_secrets(context: ssl.SSLContext) -> Iterator[Path]:
         yield Path(file.name)
 
 
-def records_of(secured: ssl.SSLSocket, secrets: Path) -> Records:
+def records_of(secured: ssl.SSLSocket | ssl.SSLObject, secrets: Path) -> Records:
     """Return what continues this end's direction by hand."""
     label = "SERVER_TRAFFIC_SECRET_0" if secured.server_side else "CLIENT_TRAFFIC_SECRET_0"
     cipher = secured.cipher()

@@ -44,16 +44,24 @@ def identity() -> Identity:
     return Identity(b"".join(part.bytes() for part in issued.cert_chain_pems), der)
 
 
+def initiator(version: str) -> Engine:
+    """Return an engine that wants the tests' peer."""
+    only = VERSIONS[version]
+    settings = resolve(Policy(), Request(NAME, authority().anchors_pem, version_min=only, version_max=only))
+    return Engine(context_for(settings), settings)
+
+
+def acceptor(version: str) -> Engine:
+    """Return an engine that is the tests' peer."""
+    only = VERSIONS[version]
+    request = Request(identities=(identity(),), version_min=only, version_max=only)
+    settings = resolve(Policy(), request, Role.ACCEPTOR)
+    return Engine(context_for(settings), settings)
+
+
 def engines(version: str) -> tuple[Engine, Engine]:
     """Return initiator and acceptor after their handshake."""
-    only = VERSIONS[version]
-    wanted = Request(NAME, authority().anchors_pem, version_min=only, version_max=only)
-    served = Request(identities=(identity(),), version_min=only, version_max=only)
-    made = [
-        Engine(context_for(settings), settings)
-        for settings in (resolve(Policy(), wanted), resolve(Policy(), served, Role.ACCEPTOR))
-    ]
-    left, right = made
+    left, right = initiator(version), acceptor(version)
     ready = False
     while not ready:
         ready = left.handshake()
