@@ -6,12 +6,14 @@ import ssl
 from collections.abc import Iterator
 
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Policy, Request, Settings
+from ssa_impl.policy.model import Identity, Policy, Request, Role, Settings
 from ssa_impl.policy.resolve import resolve
 from ssa_impl.tls.engine import Engine
 from tests.certificates import NAME, authority
+from tests.ssa_impl.credentials import Credential, anchors, issued
 
 ROOM_BYTES = 262_144
+ONLY = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def settings(hostname: str = NAME, policy: Policy = Policy(), **request: object) -> Settings:  # noqa: B008
@@ -29,9 +31,29 @@ def new_engine(hostname: str = NAME, policy: Policy = Policy(), **request: objec
 def server_context(version: str = "1.3", fault: str = "", *, rsa: bool = False) -> ssl.SSLContext:
     """Return a server's context for one TLS version."""
     context = authority().server_context(fault, rsa=rsa)
-    only = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
-    context.minimum_version = context.maximum_version = only
+    context.minimum_version = context.maximum_version = ONLY[version]
     return context
+
+
+def acceptor_settings(*identities: Identity, policy: Policy = Policy(), **request: object) -> Settings:  # noqa: B008
+    """Return settings of a server that trusts the tests' authority, should it ask for certificates."""
+    request.setdefault("anchors_pem", anchors())
+    return resolve(policy, Request(identities=identities or (issued().identity,), **request), Role.ACCEPTOR)  # type: ignore[arg-type]
+
+
+def acceptor(*identities: Identity, **request: object) -> Engine:
+    """Return a server's engine."""
+    made = acceptor_settings(*identities, **request)
+    return Engine(context_for(made), made)
+
+
+def client_context(version: str | None = None, *, presenting: Credential | None = None) -> ssl.SSLContext:
+    """Return a context of a client that trusts the tests' authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=anchors().decode("ascii"))
+    if version is not None:
+        context.minimum_version = context.maximum_version = ONLY[version]
+    return context if presenting is None else presenting.load_into(context)
 
 
 class MemoryPeer:
@@ -39,11 +61,13 @@ class MemoryPeer:
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        context = context or server_context()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.tls = self._wrap(context or server_context())
         self.ready = False
         self.closed = False
         """whether the engine ended its side in order"""
+
+    def _wrap(self, context: ssl.SSLContext) -> ssl.SSLObject:
+        return context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def receive(self, ciphertext: bytes) -> None:
         """Take what arrived; go on with the handshake if it is not complete.  Raises ssl.SSLError."""
@@ -83,6 +107,22 @@ class MemoryPeer:
     def output(self) -> bytes:
         """Return ciphertext to send."""
         return self._outgoing.read()
+
+
+class MemoryClient(MemoryPeer):
+    """A TLS client without sockets; ``name`` None: it names nobody, and takes any name."""
+
+    def __init__(
+        self, context: ssl.SSLContext | None = None, name: str | None = NAME, session: ssl.SSLSession | None = None
+    ) -> None:
+        self._name, self._session = name, session
+        context = context or client_context()
+        context.check_hostname = name is not None
+        super().__init__(context)
+        self.receive(b"")  # the first word is the client's
+
+    def _wrap(self, context: ssl.SSLContext) -> ssl.SSLObject:
+        return context.wrap_bio(self._incoming, self._outgoing, server_hostname=self._name, session=self._session)
 
 
 def everything(engine: Engine) -> bytes:
