@@ -73,12 +73,22 @@ def run(
     chosen = names or list(NAMES)
     if unknown := [name for name in chosen if name not in NAMES]:
         raise typer.BadParameter(f"there is no benchmark {unknown[0]!r}; there are {', '.join(NAMES)}")
+    failures = 0
+    for name in chosen:
+        try:
+            _run_one(name, quick=quick, out=out)
+        except typer.Exit:  # said already; the others go on
+            failures += 1
+    if failures:
+        raise typer.Exit(1)
+
+
+def _run_one(name: str, *, quick: bool, out: Path) -> None:
     with one_sentence():
         from benchmarks.recording import record
         from benchmarks.records import write
 
-        for name in chosen:
-            typer.echo(str(write(record(name, quick=quick, say=typer.echo), out)))
+        typer.echo(str(write(record(name, quick=quick, say=typer.echo), out)))
 
 
 @app.command()

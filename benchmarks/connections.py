@@ -44,6 +44,7 @@ def _one(cell: Cell, scene: Scene, sizes: Mapping[str, int], findings: Findings)
         ("open at once", ""): float(count),
         ("time to open all", "s"): seconds,
         ("CPU to open all", "s"): cpu,
+        ("memory before", "MiB"): sum(memory.values()) / _KIB**2,
         ("memory per idle connection", "KiB"): sum(grown.values()),
         **{(f"memory per idle connection, {party}", "KiB"): value for party, value in grown.items()},
         ("descriptors per connection", ""): more / count,

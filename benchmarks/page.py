@@ -25,7 +25,8 @@ and HAProxy as TLS proxies beside the application, and OpenSSL in the applicatio
 are one Python program, `benchmarks/programs/endpoint.py`; the peer's TLS is the standard library's.  A number is the
 median of the rounds; every round is in the recording.  CPU times are the scheduler's own, of all processes that stand
 on the measured side: the application and whatever does its TLS; the peer is left out.  *client*: the application
-connects to a TLS server.  *server*: a TLS client connects to the application.
+connects to a TLS server.  *server*: a TLS client connects to the application.  TLS 1.3, ECDSA P-256 certificates; the
+daemon's OpenSSL is the one in cryptography's wheel, everybody else's the system's.
 
 Application, peer and subject share the same cores, so a rate is what this machine does as a whole; CPU time is the
 number to compare.
@@ -106,6 +107,7 @@ def _connections(recording: Recording) -> Iterator[str]:
         "open at once",
         "time to open all",
         "CPU to open all",
+        "memory before",
         "memory per idle connection",
         "descriptors per connection",
     )

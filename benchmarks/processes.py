@@ -30,13 +30,21 @@ _TAIL_CHARACTERS = 600
 
 
 class Speaker:
-    """A process that says one line of JSON at a time, and obeys lines on its standard input."""
+    """A process that says one line of JSON at a time, and obeys lines on its standard input.
 
-    def __init__(self, name: str, command: Sequence[str], log: Path) -> None:
+    ``variables`` are set in its environment, beside ours.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, variables: Mapping[str, str]) -> None:
         self._name, self._log = name, log
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                env={**os.environ, **variables},
             )
         self._heard = b""
 
@@ -93,9 +101,9 @@ class Speaker:
 
 
 @contextlib.contextmanager
-def speaking(name: str, command: Sequence[str], log: Path) -> Iterator[Speaker]:
+def speaking(name: str, command: Sequence[str], log: Path, **variables: str) -> Iterator[Speaker]:
     """A speaker for the length of a block."""
-    speaker = Speaker(name, command, log)
+    speaker = Speaker(name, command, log, variables)
     try:
         yield speaker
     finally:
@@ -103,10 +111,10 @@ def speaking(name: str, command: Sequence[str], log: Path) -> Iterator[Speaker]:
 
 
 @contextlib.contextmanager
-def guarded(name: str, command: Sequence[str], log: Path) -> Iterator[Speaker]:
+def guarded(name: str, command: Sequence[str], log: Path, **variables: str) -> Iterator[Speaker]:
     """A program behind the guard, for the length of a block."""
     guard_command = [sys.executable, "-I", "-S", guard.__file__, str(_GRACE_S), "--", *command]
-    with speaking(name, guard_command, log) as speaker:
+    with speaking(name, guard_command, log, **variables) as speaker:
         yield speaker
 
 

@@ -38,8 +38,7 @@ def ssad(directory: Path, credentials: Credentials) -> Iterator[Daemon]:
     """The daemon, one worker a core, with the test's authority as the system's trust store."""
     path = directory / "ssad.sock"
     program = [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(path), "--workers", str(CORES)]
-    trusting = ["env", f"SSL_CERT_FILE={credentials.ca}"]
-    with guarded("SSA daemon", [*trusting, *program], directory / "ssad.log") as speaker:
+    with guarded("SSA daemon", program, directory / "ssad.log", SSL_CERT_FILE=str(credentials.ca)) as speaker:
         ready = speaker.expect(START_S)
         yield Daemon(path, (int(ready["pid"]), *map(int, ready["workers"])))
 
@@ -125,7 +124,7 @@ def why_missing(subject: Subject) -> str:
     if subject is Subject.IN_PROCESS:
         return ""
     done = subprocess.run(
-        under_boundary(subject, Path("/dev/null"), ["true"]),
+        under_boundary(subject, Path("/dev/null"), [sys.executable, "-c", ""]),
         capture_output=True,
         text=True,
         timeout=START_S,

@@ -97,6 +97,17 @@ def test_relay(tmp_path: Path) -> None:
                 assert all(rows[case, "throughput"] > 0 and rows[case, "CPU per GB"] > 0 for case in cases)
 
 
+def test_a_benchmark_that_cannot_be_run_does_not_keep_the_others_from_running(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks", "run", "calls", "relay", "--quick", "--out", str(tmp_path)]
+    without_compiler = {**os.environ, "PATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False, env=without_compiler)
+    assert done.returncode == 1
+    assert done.stderr == "error: there is no C compiler here (looked for cc, gcc, clang)\n"
+    found = read(tmp_path / "relay.json")
+    absent = {missing.reason for missing in found.missing if missing.subject in {Subject.STUNNEL, Subject.HAPROXY}}
+    assert absent == {f"{name} is not installed (Debian package {name})" for name in ("stunnel4", "haproxy")}
+
+
 def marked(mark: str) -> list[str]:
     """Command lines of the processes that have this mark in their environment."""
     found = []
