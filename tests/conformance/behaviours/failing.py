@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from tests.conformance.behaviour import ONCE, behaviour
+from tests.conformance.behaviour import ONCE, Deviation, behaviour
 from tests.conformance.world import (
     CIPHER,
     PATIENCE_MS,
@@ -148,6 +148,7 @@ def accepting(world: World) -> Iterator[tuple[Any, ...]]:
     peer="kills_the_daemon_in_accept",
     own_daemon=True,
     versions=ONCE,
+    deviations=(Deviation("preload", "woken", False, "nobody but the application is there to notice; accept tells"),),
 )
 def polling_a_listener(world: World) -> Iterator[tuple[Any, ...]]:
     with world.listener() as listener:

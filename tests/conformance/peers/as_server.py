@@ -28,6 +28,7 @@ __all__ = [
     "misbehaves_after_a_session",
     "never_answers",
     "resumes",
+    "resumes_until_told",
     "says_what_it_negotiated",
     "withholds_the_handshake",
 ]
@@ -234,6 +235,20 @@ def resumes(stage: Stage, count: int) -> dict[str, Any]:
             resumed.append(bool(connection.secured.session_reused))
             connection.echo()
     return {"resumed": resumed}
+
+
+def resumes_until_told(stage: Stage) -> dict[str, Any]:
+    """Echo on the first connection, and on as many as the program announces; tell it which were resumed."""
+    with stage.accept() as connection:
+        first = bool(connection.secured.session_reused)
+        connection.echo()
+    while stage.hear():
+        with stage.accept() as connection:
+            resumed = bool(connection.secured.session_reused)
+            connection.echo()
+        stage.hear()
+        stage.say(resumed)
+    return {"first": first}
 
 
 def says_what_it_negotiated(stage: Stage) -> None:
