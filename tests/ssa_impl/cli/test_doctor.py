@@ -1,0 +1,127 @@
+"""``ssa doctor``: facts into lines and JSON, and the choice between the boundaries; the trials are made up here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ssa_impl.boundary import probe
+from ssa_impl.boundary.probe import SeccompTrial
+from ssa_impl.cli import doctor
+
+BUSY = "the process is already under another notifying filter: one per process tree is allowed"
+WORKS = SeccompTrial("", "", "")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> object:
+    """Return a function that examines a machine where the trials come out like this."""
+
+    def examine(
+        trial: SeccompTrial = WORKS,
+        preload: str = "",
+        scope: int | None = None,
+        daemon: str = "",
+        release: str = "6.18.0",
+    ) -> doctor.Examination:
+        monkeypatch.setattr(probe, "try_seccomp", lambda: trial)
+        monkeypatch.setattr(probe, "try_preload", lambda: preload)
+        monkeypatch.setattr(probe, "ptrace_scope", lambda: scope)
+        monkeypatch.setattr(probe, "is_reachable", lambda _path: daemon)
+        monkeypatch.setattr("platform.release", lambda: release)
+        return doctor.examine(Path("/place/control.sock"))
+
+    return examine
+
+
+def facts(examination: doctor.Examination) -> dict[str, bool | None]:
+    return {fact.name: fact.ok for fact in examination.facts}
+
+
+def test_all_is_well(machine: object) -> None:
+    examination = machine(scope=1)  # type: ignore[operator]
+    assert set(facts(examination).values()) == {True}
+    assert examination.boundary == "seccomp"
+    assert all(fact.advice == "" for fact in examination.facts)
+
+
+OBSTACLES = {
+    "outer notifier": (SeccompTrial(BUSY), {"seccomp notification": False, "no outer notifier": False}),
+    "no seccomp": (
+        SeccompTrial("the container forbids seccomp(2): allow it"),
+        {"seccomp notification": False, "no outer notifier": None, "process_vm_readv": None, "pidfd_getfd": None},
+    ),
+    "no memory": (SeccompTrial("", "process_vm_readv on a child fails: x", ""), {"process_vm_readv": False}),
+    "no descriptors": (SeccompTrial("", "", "pidfd_getfd on a child fails: x"), {"pidfd_getfd": False}),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_without_seccomp_it_is_preload(machine: object, obstacle: str) -> None:
+    trial, expected = OBSTACLES[obstacle]
+    examination = machine(trial)  # type: ignore[operator]
+    assert facts(examination) | expected == facts(examination)
+    assert examination.boundary == "preload"
+    assert trial.why_not() in examination.why
+
+
+def test_neither(machine: object) -> None:
+    examination = machine(SeccompTrial(BUSY), preload="it was not built: install a C compiler")  # type: ignore[operator]
+    assert examination.boundary == ""
+    assert BUSY in examination.why
+    assert "install a C compiler" in examination.why
+    text = doctor.report(examination, as_json=False)
+    assert text.splitlines()[-1].startswith("ssa run uses no boundary: ")
+    assert json.loads(doctor.report(examination, as_json=True))["boundary"] is None
+
+
+def test_preload_may_be_missing_where_seccomp_works(machine: object) -> None:
+    examination = machine(preload="it was not built: install a C compiler")  # type: ignore[operator]
+    assert facts(examination)["preload library"] is False
+    assert examination.boundary == "seccomp"
+
+
+@pytest.mark.parametrize(
+    ("release", "ok"), [("5.13.9", False), ("5.14.0-rc1", True), ("6.1.0-9-amd64", True), ("x", False)]
+)
+def test_kernel(machine: object, release: str, ok: bool) -> None:
+    examination = machine(release=release)  # type: ignore[operator]
+    fact = examination.facts[0]
+    assert (fact.name, fact.ok, fact.found) == ("kernel", ok, f"Linux {release}")
+    assert bool(fact.advice) is not ok
+
+
+@pytest.mark.parametrize(("scope", "ok"), [(None, True), (0, True), (1, True), (2, False), (3, False), (7, False)])
+def test_yama(machine: object, scope: int | None, ok: bool) -> None:
+    assert facts(machine(scope=scope))["ptrace_scope"] is ok  # type: ignore[operator]
+
+
+def test_the_daemon_is_not_what_the_exit_code_is_about(machine: object) -> None:
+    examination = machine(daemon="Connection refused")  # type: ignore[operator]
+    assert facts(examination)["ssad"] is False
+    assert examination.boundary == "seccomp"
+    assert "/place/control.sock" in doctor.report(examination, as_json=False)
+
+
+def test_one_line_for_each_fact(machine: object) -> None:
+    examination = machine(SeccompTrial("reason: advice"))  # type: ignore[operator]
+    lines = doctor.report(examination, as_json=False).splitlines()
+    assert len(lines) == len(examination.facts) + 2
+    assert "no  seccomp notification  reason: advice" in lines
+    assert json.loads(doctor.report(examination, as_json=True))["facts"][1] == {
+        "name": "seccomp notification",
+        "ok": False,
+        "found": "reason",
+        "advice": "advice",
+    }
+
+
+def test_the_trials_themselves_leave_nothing_behind() -> None:
+    """On this machine, whatever it allows."""
+    before = sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    probe.try_seccomp()
+    probe.is_reachable(Path("/nowhere/control.sock"))
+    assert sorted(path.name for path in Path("/proc/self/fd").iterdir()) == before
+    assert probe.is_reachable(Path("/nowhere/control.sock")) == "No such file or directory"
