@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -12,10 +13,12 @@ import socket
 import struct
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.system import zygote
-from tests.system.programs import ERRNO_NAMES, ERROR, ID, TLS, code, hear_end, new, receive_all, receive_exactly, string
+from tests.system.programs import ERRNO_NAMES, ERROR, ID, TLS, code, hear_end, new, receive_exactly, string
 
 if TYPE_CHECKING:
     from tests.system.zygote import Talk
@@ -189,35 +192,111 @@ def _become_nobody() -> None:
     os.setuid(NOBODY)
 
 
-def reach(_talk: Talk, paths: list[str]) -> dict[str, str]:
-    """As another user, try to connect to unix sockets."""
-    _become_nobody()
-    results = {}
-    for path in paths:
-        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
-            with socket.socket(socket.AF_UNIX, kind) as s:
-                results[f"{path} {kind.name}"] = code(s.connect, path)
-    return results
+def as_nobody(call: Callable[[], Any]) -> Any:
+    """Return what ``call`` gives in a child that is another user."""
+    read, write = os.pipe()
+    if os.fork() == 0:
+        try:
+            _become_nobody()
+            os.write(write, json.dumps(call()).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        result = pipe.read()
+    os.wait()
+    return json.loads(result)
 
 
-def set_files(_talk: Talk, values: list[list[Any]]) -> list[list[str]]:
-    """As another user, set options by path; return errno and text of each."""
-    _become_nobody()
-    results = []
-    for option, path in values:
+def reach(_talk: Talk, paths: list[str]) -> dict[str, list[str]]:
+    """Try to connect to unix sockets as another user."""
+
+    def attempt(path: str, kind: socket.SocketKind) -> str:
+        with socket.socket(socket.AF_UNIX, kind) as s:
+            return code(s.connect, path)
+
+    kinds = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+    found: dict[str, list[str]] = as_nobody(lambda: {path: [attempt(path, kind) for kind in kinds] for path in paths})
+    return found
+
+
+def set_files(_talk: Talk, values: list[list[Any]], nobody: bool) -> list[list[str]]:
+    """Set options by path, as another user or not; return errno and text of each."""
+
+    def attempt(option: int, path: str) -> list[str]:
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS) as s:
-            results.append([code(s.setsockopt, TLS, option, path.encode() + b"\0"), string(s, ERROR)])
+            return [code(s.setsockopt, TLS, option, path.encode() + b"\0"), string(s, ERROR)]
+
+    def attempts() -> list[list[str]]:
+        return [attempt(option, path) for option, path in values]
+
+    found: list[list[str]] = as_nobody(attempts) if nobody else attempts()
+    return found
+
+
+# -- the control channel, by hand
+
+
+_HEADER = struct.Struct("<IHHii")
+_HELLO, _SET_OPTION, _GET_OPTION, _CLAIM = 1, 2, 3, 13
+
+
+def ask(channel: socket.socket, kind: int, *fields: int, value: bytes = b"", fds: Sequence[int] = ()) -> list[Any]:
+    """Send one request; return errno and value of the reply, or that the daemon hung up."""
+    first, second = (*fields, 0, 0)[:2]
+    socket.send_fds(channel, [_HEADER.pack(7, kind, 0, first, second) + value], list(fds))
+    try:
+        reply = channel.recv(4096)
+    except ConnectionResetError:
+        reply = b""
+    if not reply:
+        return ["hung up", ""]
+    return [ERRNO_NAMES.get(_HEADER.unpack_from(reply)[3], ""), reply[_HEADER.size :].hex()]
+
+
+def dial(path: str) -> socket.socket:
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    channel.settimeout(30)
+    channel.connect(path)
+    return channel
+
+
+def claims(_talk: Talk, path: str, contexts: int) -> dict[str, Any]:
+    """Claim a secure socket with its descriptor, as its owner and as another user; then with all that is none."""
+
+    def claim(*descriptors: int) -> str:
+        with dial(path) as channel:
+            code_of: str = ask(channel, _CLAIM, fds=descriptors)[0]
+            return code_of
+
+    def take_context() -> str:
+        with dial(path) as channel:
+            assert ask(channel, _HELLO, socket.AF_INET, os.getpid()) == ["", ""]
+            code_of: str = ask(channel, _SET_OPTION, TLS, 107, value=bytes.fromhex(handle))[0]
+            return code_of
+
+    left, right = socket.socketpair()
+    with dial(path) as channel, left, right, socket.socket(socket.AF_UNIX) as application:
+        assert ask(channel, _HELLO, socket.AF_INET, os.getpid(), fds=[application.fileno()]) == ["", ""]
+        handle = ask(channel, _GET_OPTION, TLS, 107, value=struct.pack("<I", 8))[1]
+        pipe = os.pipe()
+        with Path("/dev/null").open("rb") as null, socket.socket() as tcp, dial(path) as control:
+            results = {
+                "its owner": claim(application.fileno()),
+                "its owner, through a copy": claim(os.dup(application.fileno())),
+                "somebody else": as_nobody(lambda: claim(application.fileno())),
+                "a socket of nobody's": claim(left.fileno()),
+                "a TCP socket": claim(tcp.fileno()),
+                "a control channel": claim(control.fileno()),
+                "a pipe": claim(pipe[0]),
+                "a device": claim(null.fileno()),
+                "nothing": claim(),
+                "two": claim(application.fileno(), application.fileno()),
+                "its owner's context": [take_context() for _ in range(contexts)],
+                "somebody else's context": as_nobody(lambda: [take_context() for _ in range(contexts)]),
+                "its owner, still": claim(application.fileno()),
+            }
     return results
-
-
-def accept_one(talk: Talk, chain: str, key: str) -> str:
-    """Listen, say where, accept one peer, and return what it says."""
-    with listening(chain, key) as s:
-        talk.tell(s.getsockname()[1])
-        talk.wait()
-        accepted, _ = s.accept()
-        with accepted:
-            return receive_all(accepted).decode()
 
 
 if __name__ == "__main__":
