@@ -11,6 +11,8 @@ import os
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+import trio
+
 from ..abi import Opt
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import SetOption
@@ -59,6 +61,7 @@ async def move(session: Session, channel: DaemonChannel, request: SetOption) -> 
     finally:
         os.close(file)
     session.end()
+    await trio.lowlevel.checkpoint()  # cancelled now: the channel's next message is for the new home
 
 
 def transcript(session: Session, pending: SetOption | None = None, path: str = "") -> Transcript:
