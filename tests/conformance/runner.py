@@ -1,4 +1,4 @@
-"""Running one behaviour in one column: a fresh process for the program, a thread for the peer, one transcript of both."""
+"""Running one behaviour in one column: a fresh process for the program, a thread for the peer, one transcript."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Zygote:
 
 
 class Theatre:
-    """Everything that runs need and share: the files, a daemon, one zygote for each boundary; and what runs have shown."""
+    """What runs need and share: the files, a daemon, one zygote for each boundary, and what was shown so far."""
 
     def __init__(self) -> None:
         self.files = Files()

@@ -1,7 +1,7 @@
 """Write the page of all behaviours.
 
-``python -m tests.conformance.table docs/conformance.md`` writes it; with ``--check`` it changes nothing and exits 1 when
-the page is stale.
+``python -m tests.conformance.table docs/conformance.md`` writes it; with ``--check`` it changes nothing and exits 1
+when the page is stale.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a program is given: how to make a socket, where its peer is, and a line to the test.  Nothing of ours is imported.
+"""What a program is given: how to make a socket, where its peer is, a line to the test.  It imports nothing of ours.
 
 On plain TCP the same calls make TCP sockets without options, so that one program runs everywhere.
 """
@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from tests.conformance.calls import ERRNO_NAMES, get
@@ -61,8 +62,7 @@ class World:
 
     def content(self, name: str) -> bytes:
         """Return what is in one of the test's files."""
-        with open(self.file(name), "rb") as file:
-            return file.read()
+        return Path(self.file(name)).read_bytes()
 
     def bare(self, family: int = socket.AF_INET, flags: int = 0) -> socket.socket:
         """Make a socket and set nothing."""

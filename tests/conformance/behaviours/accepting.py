@@ -107,7 +107,8 @@ def edge(world: World) -> Iterator[tuple[Any, ...]]:
 
 @behaviour(
     "accept.flags",
-    "accept4's SOCK_NONBLOCK and SOCK_CLOEXEC go to the new descriptor; accept gives neither, whatever the listener has.",
+    "accept4's SOCK_NONBLOCK and SOCK_CLOEXEC go to the new descriptor; accept gives neither, whatever the listener has"
+    " been given.",
     ACCEPT,
     peer="connects_one_by_one",
     peer_arguments={"count": 5},
@@ -156,8 +157,8 @@ def address_room(world: World) -> Iterator[tuple[Any, ...]]:
 
 @behaviour(
     "accept.only-good-peers",
-    "Stalled, half-started, plain-text, anonymous and untrusted peers do not make the listening descriptor readable, and"
-    " delay nobody.",
+    "Stalled, half-started, plain-text, anonymous and untrusted peers do not make the listening descriptor readable,"
+    " and delay nobody.",
     ACCEPT,
     peer="connects_after_the_bad_ones",
     seen={

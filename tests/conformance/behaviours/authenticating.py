@@ -75,7 +75,8 @@ for _certificate, _name, _what, _sent in (
 ):
     behaviour(
         f"authenticate.{_certificate}",
-        f"A peer with {_what} is accepted; TLS_PEER_IDENTITY names it, and TLS_PEER_CERTIFICATE_CHAIN is its whole chain.",
+        f"A peer with {_what} is accepted; TLS_PEER_IDENTITY names it, and TLS_PEER_CERTIFICATE_CHAIN is its whole"
+        " chain.",
         AUTHENTICATION,
         peer="presents",
         peer_arguments={"certificate": _certificate},

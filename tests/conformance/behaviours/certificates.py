@@ -195,8 +195,8 @@ def that_do_not_match_at_connect(world: World) -> Iterator[tuple[Any, ...]]:
 
 @behaviour(
     "certificates.files",
-    "A missing file is ENOENT, one that the caller may not read EACCES, one that cannot be parsed EINVAL; TLS_ERROR says"
-    " which.",
+    "A missing file is ENOENT, one that the caller may not read EACCES, one that cannot be parsed EINVAL; TLS_ERROR"
+    " says which.",
     "3 file missing",
     versions=ONCE,
 )

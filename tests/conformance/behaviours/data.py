@@ -180,7 +180,8 @@ def stdio(world: World) -> Iterator[tuple[Any, ...]]:
 
 @in_both_roles(
     "data.a-peer-that-does-not-read",
-    "A peer that does not read makes the socket unwritable after a bounded amount; when it reads again, all of it arrives.",
+    "A peer that does not read makes the socket unwritable after a bounded amount; when it reads again, all of it"
+    " arrives.",
     "2 back-pressure",
     peer="does_not_read",
     seen={"end": "in order"},

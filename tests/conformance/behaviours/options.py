@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tests.conformance import calls
@@ -122,17 +123,20 @@ def elsewhere(world: World) -> Iterator[tuple[Any, ...]]:
     versions=ONCE,
 )
 def tcp_beside(world: World) -> Iterator[tuple[Any, ...]]:
-    with world.bare(), socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname()) as s:
-            accepted, address = listener.accept()
-            with accepted:
-                s.sendall(b"plain")
-                yield "data", accepted.recv(5, socket.MSG_WAITALL).decode(), "plain"
-                names = s.getsockname(), s.getpeername()
-                yield "names", names == (address, listener.getsockname()), True
-                yield "protocol", s.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL), socket.IPPROTO_TCP
-                yield "TCP_NODELAY", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 0
-                yield "unknown TCP option", outcome(s.getsockopt, socket.IPPROTO_TCP, 200), "ENOPROTOOPT"
+    with (
+        world.bare(),
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as s,
+    ):
+        accepted, address = listener.accept()
+        with accepted:
+            s.sendall(b"plain")
+            yield "data", accepted.recv(5, socket.MSG_WAITALL).decode(), "plain"
+            names = s.getsockname(), s.getpeername()
+            yield "names", names == (address, listener.getsockname()), True
+            yield "protocol", s.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL), socket.IPPROTO_TCP
+            yield "TCP_NODELAY", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), 0
+            yield "unknown TCP option", outcome(s.getsockopt, socket.IPPROTO_TCP, 200), "ENOPROTOOPT"
 
 
 @behaviour(
@@ -434,7 +438,7 @@ for _form in ("file", "directory", "bytes", "bytes with NUL", "several"):
 def relative(world: World) -> Iterator[tuple[Any, ...]]:
     import os
 
-    with world.bare() as s, open(world.file("ca.pem"), "rb") as file:
+    with world.bare() as s, Path(world.file("ca.pem")).open("rb") as file:
         os.chdir(world.file("anchors"))
         yield "relative", outcome(s.setsockopt, TLS, ANCHORS, path("one.pem")), "ok"
         yield "up", outcome(s.setsockopt, TLS, ANCHORS, path("../ca.pem")), "ok"

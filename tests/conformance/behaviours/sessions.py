@@ -142,7 +142,8 @@ def untrusted_is_not_resumed(world: World) -> Iterator[tuple[Any, ...]]:
 
 @behaviour(
     "context.shared",
-    "A socket that takes over another's TLS_CONTEXT, in another process too, has its settings and resumes its sessions.",
+    "A socket that takes over another's TLS_CONTEXT, in another process too, has its settings and resumes its"
+    " sessions.",
     "1 TLS_CONTEXT",
     peer="resumes_until_told",
     seen={"first": False},

@@ -178,8 +178,8 @@ def in_an_epoll_set(world: World, edge: bool) -> Iterator[tuple[Any, ...]]:
 for _edge in (False, True):
     behaviour(
         f"upgrade.in-an-epoll-set{'.edge' if _edge else ''}",
-        f"A descriptor that is in {'an edge' if _edge else 'a level'}-triggered epoll set stays in it through the upgrade,"
-        " with its events and data.",
+        f"A descriptor that is in {'an edge' if _edge else 'a level'}-triggered epoll set stays in it through the"
+        " upgrade, with its events and data.",
         UPGRADE,
         peer="starts_tls",
         seen={"end": "in order", "same wire": True},
@@ -218,7 +218,7 @@ def upgraded_in_a_child(world: World) -> Iterator[tuple[Any, ...]]:
 
 @behaviour(
     "upgrade.wrong-phase",
-    "Only a connected TCP socket can be upgraded: ENOTCONN before connect; a TLS socket, or one upgraded, is EOPNOTSUPP.",
+    "Only a connected TCP socket can be upgraded: ENOTCONN before connect, EOPNOTSUPP when it has been upgraded.",
     UPGRADE,
     peer="starts_tls",
 )
