@@ -29,21 +29,26 @@ _VERSIONS = {"1.2": (0x0303, ssl.TLSVersion.TLSv1_2), "1.3": (0x0304, ssl.TLSVer
 NO_CERTIFICATE = "no certificate"
 
 
+def client_context(case: Case | None, version: str) -> ssl.SSLContext:
+    """Return a context of the standard library that shows a chain, and to which no certificate is too weak."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = _VERSIONS[version][1]
+    if case is not None:
+        with tempfile.NamedTemporaryFile() as file:
+            Path(file.name).write_bytes(case.peer_pem)
+            context.load_cert_chain(file.name)
+    return context
+
+
 class Client:
-    """A client of the standard library, without sockets, to which no certificate is too weak."""
+    """A client of the standard library, without sockets."""
 
     def __init__(self, case: Case | None, version: str) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        context.set_ciphers("ALL:@SECLEVEL=0")
-        context.minimum_version = context.maximum_version = _VERSIONS[version][1]
-        if case is not None:
-            with tempfile.NamedTemporaryFile() as file:
-                Path(file.name).write_bytes(case.peer_pem)
-                context.load_cert_chain(file.name)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        self._tls = client_context(case, version).wrap_bio(self._incoming, self._outgoing)
         self.ready = False
 
     def exchange(self, data: bytes) -> bytes:

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.system import zygote
-from tests.system.programs import ERRNO_NAMES, ERROR, ID, TLS, code, hear_end, new, receive_exactly, string
+from tests.system.programs import ANCHORS, ERRNO_NAMES, ERROR, ID, TLS, code, hear_end, new, receive_exactly, string
 
 if TYPE_CHECKING:
     from tests.system.zygote import Talk
 
-CERTIFICATE, KEY = 88, 89
+CERTIFICATE, KEY, REQUEST_PEER_AUTH = 88, 89, 94
 NOBODY = 65_534
 
 
@@ -103,13 +103,16 @@ def verdicts(_talk: Talk, cases: list[dict[str, Any]]) -> list[list[str]]:
 # -- servers
 
 
-def listening(chain: str, key: str, backlog: int = 128) -> socket.socket:
-    """Make a secure listener on a free port."""
+def listening(chain: str, key: str, anchors: str | None = None) -> socket.socket:
+    """Make a secure listener on a free port; with anchors it asks its clients for certificates."""
     s = socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS)
     s.setsockopt(TLS, CERTIFICATE, chain.encode() + b"\0")
     s.setsockopt(TLS, KEY, key.encode() + b"\0")
+    if anchors is not None:
+        s.setsockopt(TLS, ANCHORS, anchors.encode() + b"\0")
+        s.setsockopt(TLS, REQUEST_PEER_AUTH, 1)
     s.bind(("127.0.0.1", 0))
-    s.listen(backlog)
+    s.listen(128)
     return s
 
 
@@ -181,6 +184,29 @@ def echo_server(talk: Talk, chain: str, key: str) -> list[list[str]]:
         for thread in threads:
             thread.join()
     return heard
+
+
+def admit(talk: Talk, chain: str, key: str, anchors: list[str]) -> int:
+    """Listen once for each file of anchors, asking clients for certificates; greet whoever is let through."""
+    listeners = {}
+    poll = select.poll()
+    for path in anchors:
+        s = listening(chain, key, anchors=path)
+        listeners[s.fileno()] = s
+        poll.register(s, select.POLLIN)
+    talk.tell([s.getsockname()[1] for s in listeners.values()])
+    done = threading.Event()
+    threading.Thread(target=lambda: (talk.wait(), done.set())).start()
+    admitted = 0
+    while not done.is_set():
+        for descriptor, _ in poll.poll(20):
+            accepted, _ = listeners[descriptor].accept()
+            with accepted:
+                accepted.sendall(b"welcome")
+            admitted += 1
+    for s in listeners.values():
+        s.close()
+    return admitted
 
 
 # -- somebody else
