@@ -7,7 +7,6 @@ another C library's, or added privilege (ld.so(8), secure-execution mode).
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import stat
 import struct
@@ -33,8 +32,8 @@ def run(command: list[str], daemon: Path) -> NoReturn:
     Raises PreloadUnavailable, and OSError as execve(2) gives it.
     """
     library = require_library()
-    if (program := shutil.which(command[0])) is not None:
-        check(Path(program))
+    if (program := _find(command[0])) is not None:
+        check(program)
     environment = dict(os.environ)
     loaded = environment.get("LD_PRELOAD")
     environment["LD_PRELOAD"] = f"{library}:{loaded}" if loaded else str(library)
@@ -42,6 +41,12 @@ def run(command: list[str], daemon: Path) -> NoReturn:
     for restored in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and programs would inherit that
         signal.signal(restored, signal.SIG_DFL)
     os.execvpe(command[0], command, environment)
+
+
+def _find(name: str) -> Path | None:
+    """Return what execvp(3) would run; shutil's own search would cost more than the rest of this module."""
+    places = [""] if "/" in name else os.get_exec_path()
+    return next((path for place in places if os.access(path := Path(place, name), os.X_OK)), None)
 
 
 def require_library() -> Path:
