@@ -29,8 +29,9 @@ def ssad_command(path: Path, workers: int = 2) -> list[str]:
     return [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(path), "--workers", str(workers)]
 
 
-def ssa_run(path: Path, *command: str) -> list[str]:
-    return [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--socket", str(path), "--", *command]
+def ssa_run(path: Path, *command: str, boundary: str = "") -> list[str]:
+    chosen = ["--boundary", boundary] if boundary else []
+    return [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--socket", str(path), *chosen, "--", *command]
 
 
 def open_log() -> IO[str]:
@@ -161,7 +162,7 @@ class Program:
 class Zygote:
     """One ``ssa run`` from which programs fork: what a test costs is a fork, not a start of Python."""
 
-    def __init__(self, daemon_path: Path, module: str = "tests.system.zygote") -> None:
+    def __init__(self, daemon_path: Path, module: str = "tests.system.zygote", boundary: str = "") -> None:
         """``module``: what to run; its functions are the programs."""
         self._directory = tempfile.TemporaryDirectory(prefix="zygote-")
         self._path = Path(self._directory.name) / "programs"
@@ -172,7 +173,7 @@ class Zygote:
             listener.listen(200)
             command = [sys.executable, "-m", module, str(listener.fileno())]
             self.process = subprocess.Popen(
-                ssa_run(daemon_path, *command),
+                ssa_run(daemon_path, *command, boundary=boundary),
                 pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL,
                 stderr=self._log,

@@ -26,7 +26,10 @@ MIB = 1 << 20
 
 
 class House:
-    """A daemon and a supervisor that nobody else uses, and what they held before the first secure socket."""
+    """A daemon and a supervisor that nobody else uses, and what they held before the first secure socket.
+
+    Under the preload boundary the program itself stands where the supervisor does.
+    """
 
     def __init__(self, daemon: Daemon, zygote: Zygote) -> None:
         self.daemon = daemon
@@ -49,11 +52,11 @@ class House:
         assert max(grown.values()) < size_bytes, grown
 
 
-@pytest.fixture(scope="module")
-def house() -> Iterator[House]:
+@pytest.fixture(scope="module", params=["seccomp", "preload"])
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
     """A daemon with two workers, and where its clients and servers come from."""
     daemon = Daemon()
-    zygote = Zygote(daemon.path, "tests.system.crowds")
+    zygote = Zygote(daemon.path, "tests.system.crowds", request.param)
     zygote.run("nothing")
     yield House(daemon, zygote)
     zygote.stop()
