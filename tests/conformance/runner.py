@@ -155,7 +155,7 @@ class Theatre:
                 self._shown[key] = failed
         shown = self._shown[key]
         if isinstance(shown, Failed):
-            raise shown
+            raise Failed(str(shown))
         return shown
 
     def _run(self, wanted: Behaviour, column: Column) -> Transcript:

@@ -252,7 +252,7 @@ def after_close(world: World) -> Iterator[tuple[Any, ...]]:
 
 @behaviour(
     "listen.closed",
-    "A port is open while the listening descriptor is, and refused when its last copy is closed.",
+    "A port is open while the listening descriptor is, and refused soon after its last copy is closed.",
     ACCEPT,
     peer="connects_to_a_closed_port",
     seen={"ports": ["refused", "open", "open", "refused"]},
@@ -281,12 +281,12 @@ def closed(world: World) -> Iterator[tuple[Any, ...]]:
 
 
 def settled(port: int) -> None:
-    """Wait until a port is free again: the kernel closes a TCP listener at once, a daemon hears of it first."""
-    for _ in range(400):
+    """Wait until a port is free again: the kernel closes a TCP listener at once, a boundary hears of it."""
+    for _ in range(PATIENCE_MS // 20):
         with socket.socket() as probe:
             if outcome(probe.connect, ("127.0.0.1", port)) == "ECONNREFUSED":
                 return
-        select.select([], [], [], 0.01)
+        select.select([], [], [], 0.02)
 
 
 @behaviour(
