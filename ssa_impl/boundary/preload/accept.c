@@ -30,13 +30,26 @@ static int timeout_ms(int fd)
     return limit.tv_sec > 1000000 ? 1000000000 : (int)(limit.tv_sec * 1000 + (limit.tv_usec + 999) / 1000);
 }
 
+/* The descriptor that hangs up when the daemon does, or -1 when it has done so already, or was never heard of. */
+static int lifeline(const struct entry *entry)
+{
+    const struct channel *channel = channel_is_open(&entry->channel) ? &entry->channel : &entry->inherited;
+
+    return channel_is_open(channel) ? channel->fd : -1;
+}
+
+static bool daemon_is_gone(const struct entry *entry)
+{
+    struct pollfd look = {.fd = lifeline(entry)};
+
+    return entry->dead || (look.fd >= 0 && poll(&look, 1, 0) > 0);
+}
+
 static int wait_for_peer(const struct call *call)
 {
-    const struct entry *entry = call->entry;
-    const struct channel *channel = channel_is_open(&entry->channel) ? &entry->channel : &entry->inherited;
     struct waiting waiting = {
         .fd = call->fd,
-        .lifeline = channel_is_open(channel) ? channel->fd : -1,
+        .lifeline = lifeline(call->entry),
         .limit_ms = timeout_ms(call->fd),
         .interruptible = true,
     };
@@ -82,9 +95,13 @@ static void introduce(const struct channel *channel, int fd)
 
 static int accept_one(struct call *call, int flags)
 {
-    bool waits = is_blocking(call->fd) && is_listening(call->fd); /* if not, the kernel knows the errno */
-    int code = waits ? wait_for_peer(call) : 0, fd;
+    bool listens = is_listening(call->fd); /* if not, the kernel knows the errno */
+    int code = 0, fd;
 
+    if (listens && call->entry->dead)
+        code = ENOTCONN;
+    else if (listens && is_blocking(call->fd))
+        code = wait_for_peer(call);
     if (code != 0) {
         errno = code;
         return -1;
@@ -127,7 +144,7 @@ int secure_accept(struct call *call, void *address, socklen_t *length, int flags
     for (;;) {
         fd = accept_one(call, flags);
         if (fd < 0)
-            return errno;
+            return errno == EAGAIN && daemon_is_gone(call->entry) ? ENOTCONN : errno;
         if (take_greeting(fd, &greeting, &channel))
             break;
         sys_close(fd); /* its worker died at this moment */
