@@ -143,6 +143,7 @@ class Acceptor:
         self._queue_turn = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._early: list[socket.socket] = []
+        self._waiting = 0
         services.acceptors[transcript.path] = self
 
     async def run(self) -> None:
@@ -152,6 +153,8 @@ class Acceptor:
                 for peer in self._early:
                     self.take(peer)
                 while True:
+                    while self._is_full():  # the kernel's own queue holds the others back
+                        await trio.sleep(_PAUSE_S)
                     peer = await self._next()
                     if (home := self._home_of(peer)) == self._services.index:
                         self.take(peer)
@@ -165,8 +168,14 @@ class Acceptor:
         """Serve one peer."""
         if self._nursery is None:
             self._early.append(peer)
+        elif self._is_full():
+            peer.close()
         else:
             self._nursery.start_soon(self._serve, peer)
+
+    def _is_full(self) -> bool:
+        """Whether as many authenticated peers wait for the application as handshakes may be under way."""
+        return self._waiting >= self._services.policy.pending_handshakes
 
     def _home_of(self, peer: socket.socket) -> int:
         """Return which worker a peer is for: with resumption always the same one, which can read its own tickets."""
@@ -234,6 +243,7 @@ class Acceptor:
     async def _present(self, peer: socket.socket, address: Address, wire: Wire, engine: Engine) -> bool:
         """Put an authenticated peer into the application's queue and serve it from now on."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._waiting += 1
         with theirs:
             try:
                 async with self._queue_turn:
@@ -245,6 +255,8 @@ class Acceptor:
             except BaseException:
                 ours.close()
                 raise
+            finally:
+                self._waiting -= 1
         state = SecureSocket.accepted(self._services.next_number(), self._listener, engine.negotiated())
         accepted = sessions.Session(self._services, self._transcript.uid, state)
         accepted.watched = self._transcript.watches

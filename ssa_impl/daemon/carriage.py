@@ -23,10 +23,10 @@ _RESET_S = 2.0
 
 
 async def carry(
-    session: Session, inner: socket.socket, wire: Wire, engine: Engine, ending: Callable[[], None] = lambda: None
+    session: Session, inner: socket.socket, wire: Wire, engine: Engine, settled: Callable[[], None] = lambda: None
 ) -> None:
     """Relay; return when nobody has the application's descriptor open any more."""
-    relay = Relay(inner, wire, engine, ending)
+    relay = Relay(inner, wire, engine, settled)
     try:
         await relay.run()
     except SsaError as error:

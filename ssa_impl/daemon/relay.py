@@ -12,7 +12,6 @@ its descriptor altogether, nothing more is carried down, and what it had written
 from __future__ import annotations
 
 import errno
-import math
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -26,8 +25,8 @@ _WIRE_BYTES = 262_144
 _PLAIN_BYTES = 131_072
 _ANSWERS_BYTES = 65_536
 _LINGER_S = 5.0
-_LINGER_BYTES = 4 << 20
-"""how long, and for how much, we listen to a peer once nobody is left to hear it; then the wire is reset"""
+_LINGER_PAUSE_S = 0.01
+"""how long, and how fast, we listen to a peer that nobody is left to hear: closing resets what it has not read yet"""
 _STALL_S = 30.0
 """how long a peer may refuse to read before we look whether anybody is left to send for"""
 
@@ -85,11 +84,11 @@ class Wire:
         except OSError:
             return  # the peer has reset the connection: there is no wire to end
 
-    async def drain(self, limit_bytes: float = math.inf) -> None:
-        """Read the wire to its end, or that far, and throw it away."""
+    async def drain(self, pause_s: float = 0) -> None:
+        """Read the wire to its end and throw it away; with a pause, no faster than that."""
         try:
-            while limit_bytes > 0 and (received := await receive_into(self._outer, _scratch, lambda ignored: None)):
-                limit_bytes -= received
+            while await receive_into(self._outer, _scratch, lambda ignored: None):
+                await trio.sleep(pause_s)
         except OSError:
             return
 
@@ -135,10 +134,10 @@ class Relay:
     """One established connection's pumps; ``run`` returns when both directions have ended in order."""
 
     def __init__(
-        self, inner: socket.socket, wire: Wire, engine: Engine, ending: Callable[[], None] = lambda: None
+        self, inner: socket.socket, wire: Wire, engine: Engine, settled: Callable[[], None] = lambda: None
     ) -> None:
-        """``ending`` is called when both directions have ended in order, before the last wait for the peer."""
-        self._ending = ending
+        """``settled`` is called once: when the peer's first bytes have come, or else at the end of both directions."""
+        self._settled = settled
         self._inner = inner
         self._wire = wire
         self._engine = engine
@@ -156,10 +155,14 @@ class Relay:
         if self._failure is not None:
             await say_why(self._wire)
             raise self._failure
-        self._ending()
+        self._settle()
         if not self._engine.peer_closed:  # closing now would reset what the peer has not read yet
             with trio.move_on_after(_LINGER_S):
-                await self._wire.drain(_LINGER_BYTES)
+                await self._wire.drain(_LINGER_PAUSE_S)
+
+    def _settle(self) -> None:
+        settled, self._settled = self._settled, lambda: None
+        settled()
 
     async def _guarded(self, pump: Callable[[], Awaitable[None]], both: trio.CancelScope) -> None:
         try:
@@ -173,6 +176,7 @@ class Relay:
             while True:
                 while plaintext_bytes := self._engine.read_into(_scratch):
                     await send_all(self._inner, _scratch[:plaintext_bytes])
+                    self._settle()
                 await self._wire.flush_answers()
                 if self._engine.peer_closed:
                     break

@@ -17,7 +17,7 @@ from pathlib import Path
 from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, OPTIONS, Kind, Opt
 from ...control import channel as control
 from ...control.messages import Bind, Connect, GetName, GetOption, Hello, Refusal, Reply, SetOption
-from .entry import Entry, PendingConnect
+from .entry import Entry, PendingBind, PendingConnect
 from .notify import Listener, Notification
 from .processes import Process
 
@@ -192,19 +192,33 @@ class Calls:
 
     def bind(self, call: Notification, process: Process, entry: Entry) -> None:
         """bind(descriptor, address, length)."""
-        self._bind(call, entry, _sockaddr(call, process), first=True)
+        address = _sockaddr(call, process)
+        earlier = entry.bind
+        if earlier is not None and earlier.address == address and not self._listener.is_waiting(earlier.identity):
+            earlier.identity = call.id
+            if earlier.result is not None:
+                self._bound(entry, earlier.result)
+            return
+        entry.bind = PendingBind(call.id, address)
+        self._bind(entry, address, first=True)
 
-    def _bind(self, call: Notification, entry: Entry, address: bytes, *, first: bool) -> None:
+    def _bind(self, entry: Entry, address: bytes, *, first: bool) -> None:
         """Bind; when the address is in use, perhaps by a listener that the application has closed, once again."""
 
         def answered(reply: Reply | None) -> None:
             code = self.code(reply, entry)
-            retry = partial(self._bind, call, entry, address, first=False)
-            if first and code == errno.EADDRINUSE and self._again(retry):
-                return
-            self._listener.answer(call.id, error=code)
+            retry = partial(self._bind, entry, address, first=False)
+            if not (first and code == errno.EADDRINUSE and self._again(retry)):
+                self._bound(entry, code)
 
         entry.ask(lambda number: Bind(number, address), answered)
+
+    def _bound(self, entry: Entry, code: int) -> None:
+        """Tell whoever waits for the bind; keep the result when nobody does any more."""
+        if entry.bind is not None:
+            entry.bind.result = code
+            if self._listener.answer(entry.bind.identity, error=code):
+                entry.bind = None
 
     def get_name(self, call: Notification, process: Process, entry: Entry, *, peer: bool) -> None:
         """getsockname or getpeername(descriptor, room, length)."""

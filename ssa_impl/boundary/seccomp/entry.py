@@ -33,6 +33,15 @@ class PendingConnect:
     sent: bool = False
 
 
+@dataclass
+class PendingBind:
+    """A bind whose caller may have been interrupted: the same call, made again, is no second one."""
+
+    identity: int
+    address: bytes
+    result: int | None = None
+
+
 @dataclass(frozen=True)
 class Accept:
     """A call that waits for a peer; what it wants to know is in the notification."""
@@ -59,6 +68,7 @@ class Entry:
     inode: int = 0
     connect: PendingConnect | None = None
     undelivered: int | None = None
+    bind: PendingBind | None = None
     connected: bool = False
     kept: socket.socket | None = None  # the daemon's end of the connection (see control.messages.Keep)
     listener: socket.socket | None = None  # a copy of the application's, once it listens

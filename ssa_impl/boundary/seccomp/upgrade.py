@@ -112,6 +112,8 @@ class Upgrades:
             return
         application, daemons = socket.socketpair()
         application.setblocking(blocking)
+        if entry.replacement is not None:
+            entry.replacement.close()  # of an upgrade that failed
         entry.replacement = application
         entry.connect = PendingConnect(call.id, finish)
         with daemons:
