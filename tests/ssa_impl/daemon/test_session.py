@@ -18,31 +18,16 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from ssa_impl.abi import IPPROTO_TLS, Opt
-from ssa_impl.control.messages import Bind, Connect, GetName, GetOption, Hello, Refusal, SetOption
+from ssa_impl.control.messages import Bind, Connect, GetName, Hello, Refusal, SetOption
 from ssa_impl.policy.model import Policy
 from ssa_impl.sockets.addresses import build_sockaddr, parse_sockaddr
 from tests.certificates import authority
 from tests.ssa_impl.daemon.lines import receive, receive_exactly, send_all
-from tests.ssa_impl.daemon.sessions import NUMBER, Booth, Peer, Visitor, play
+from tests.ssa_impl.daemon.sessions import NUMBER, Booth, Peer, Visitor, option, play, so_error, text
 from tests.ssa_impl.outcomes import open_descriptors
 from tests.ssa_impl.tls.peers import server_context
 
 BOTH = pytest.mark.parametrize("blocking", [True, False], ids=["blocking", "non-blocking"])
-
-
-async def option(booth: Booth, number: int, level: int = IPPROTO_TLS, size: int = 1024) -> bytes:
-    reply = await booth.ask(lambda n: GetOption(n, level, number, size))
-    assert reply.errno == 0
-    return reply.value
-
-
-async def text(booth: Booth) -> str:
-    return (await option(booth, Opt.TLS_ERROR)).decode().rstrip("\0")
-
-
-async def so_error(booth: Booth) -> int:
-    code: int = struct.unpack("=i", await option(booth, socket.SO_ERROR, socket.SOL_SOCKET))[0]
-    return code
 
 
 def writable(application: socket.socket) -> bool:
@@ -607,7 +592,7 @@ def test_nonsense_on_the_channel_ends_the_session_at_worst(messages: list[bytes]
     async def scene(booth: Booth, _peer: Peer) -> None:
         for message in messages:
             with contextlib.suppress(BrokenPipeError):
-                booth._channel.send(message)
+                booth.channel.send(message)
         await wait_all_tasks_blocked()
 
     play(scene)
