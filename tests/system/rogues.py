@@ -64,6 +64,13 @@ def pour(connection: socket.socket, pieces: Iterable[bytes]) -> str:
     return "it ended"
 
 
+def mute(connection: socket.socket, _server: Server) -> None:
+    """Never answer; end when the other side does."""
+    with contextlib.suppress(ConnectionError):
+        while connection.recv(65_536):
+            pass
+
+
 def instead_of_a_handshake(pieces: Bytes) -> Behaviour:
     """A server that answers the first words with something else."""
 

@@ -26,6 +26,7 @@ from tests.ssa_impl.tls.test_streams import acceptor
 from tests.system import rogues
 from tests.system.daemons import Daemon, Program, Zygote
 from tests.system.holdings import resident_bytes
+from tests.system.honest import Listener, client_context, dial
 from tests.system.records import noting_secrets, records_of
 from tests.system.servers import echo, serving, tls
 from tests.system.waiting import eventually
@@ -162,47 +163,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"chain": str(directory / "chain.pem"), "key": str(directory / "key.pem")}
 
 
-class Listener:
-    """A program that serves whoever is let through to it."""
-
-    def __init__(self, program: Program) -> None:
-        self._program = program
-        self.port: int = program.hear()
-        self._words = map(str, itertools.count(1))
-        self._served: list[list[str]] = []
-
-    def serves_an_honest_client(self) -> None:
-        """A client that does nothing wrong gets its answer, however many others there are."""
-        word = f"honest {next(self._words)}"
-        with _client_context().wrap_socket(dial(self.port)) as client:
-            client.sendall(word.encode())
-            assert client.recv(100) == word.encode()
-            with contextlib.suppress(ssl.SSLZeroReturnError):
-                client.unwrap()
-        self._served.append([word, ""])
-
-    def heard(self) -> list[list[str]]:
-        """End it; return what it heard from others than honest clients, with the errno of each end."""
-        self._program.say()
-        others: list[list[str]] = self._program.result()
-        for word in self._served:
-            others.remove(word)
-        return others
-
-
 @pytest.fixture
 def listener(house: House, own: dict[str, str]) -> Listener:
     return Listener(house.zygote.start("echo_server", **own))
-
-
-def dial(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=30)
-
-
-def _client_context() -> ssl.SSLContext:
-    context = ssl.create_default_context(cadata=authority().anchors_pem.decode())
-    context.check_hostname = False
-    return context
 
 
 @pytest.mark.parametrize("what", rogues.NO_HANDSHAKE)
@@ -218,7 +181,7 @@ def test_a_client_that_does_not_shake_hands(what: str, listener: Listener) -> No
 def client_hello() -> bytes:
     """Return an honest client's first words."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = _client_context().wrap_bio(incoming, outgoing)
+    client = client_context().wrap_bio(incoming, outgoing)
     with contextlib.suppress(ssl.SSLWantReadError):
         client.do_handshake()
     return outgoing.read()
@@ -245,7 +208,7 @@ def test_clients_that_stop_in_the_middle(share: float, end: str, listener: Liste
 
 def test_a_client_whose_bytes_come_one_by_one(listener: Listener) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls_client = _client_context().wrap_bio(incoming, outgoing)
+    tls_client = client_context().wrap_bio(incoming, outgoing)
     with dial(listener.port) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -272,6 +235,23 @@ def test_a_client_whose_bytes_come_one_by_one(listener: Listener) -> None:
         while client.recv(65_536):
             pass
     assert listener.heard() == [["slowly", ""]]
+
+
+@pytest.mark.parametrize("end", ["FIN", "reset"])
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_that_ends_without_a_farewell(version: ssl.TLSVersion, end: str, listener: Listener) -> None:
+    context = client_context()
+    context.minimum_version = context.maximum_version = version
+    with context.wrap_socket(dial(listener.port)) as client:
+        client.sendall(b"words")
+        assert client.recv(100) == b"words"
+        if end == "FIN":
+            socket.socket.shutdown(client, socket.SHUT_WR)
+        else:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        listener.serves_an_honest_client()
+    assert listener.heard() == [["words", "ECONNRESET"]]
 
 
 @pytest.mark.parametrize("what", rogues.AFTERWARDS)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.certificates import authority
 from tests.system.daemons import Daemon, Zygote
-from tests.system.test_hostile_peers import Listener
+from tests.system.honest import Listener
 from tests.system.waiting import eventually
 
 ANCHORS, CHAIN, KEY = 87, 88, 89

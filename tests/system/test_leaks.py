@@ -19,6 +19,8 @@ import pytest
 from tests.certificates import authority
 from tests.system.daemons import Daemon, Zygote
 from tests.system.holdings import comes_back_to, descriptors, resident_bytes
+from tests.system.honest import Listener
+from tests.system.rogues import mute
 from tests.system.servers import Server, serving, tls
 from tests.system.waiting import eventually
 
@@ -92,13 +94,6 @@ def test_ten_thousand_sockets(house: House) -> None:
 
 
 # -- programs that are killed
-
-
-def mute(connection: socket.socket, _server: Server) -> None:
-    """Never answer; end when the other side does."""
-    with contextlib.suppress(ConnectionError):
-        while connection.recv(65_536):
-            pass
 
 
 def generous(secured: ssl.SSLSocket, _server: Server) -> str:
@@ -199,6 +194,25 @@ def test_a_server_that_is_killed_with_connections_accepted(house: House, own: di
         os.kill(program.pid, signal.SIGKILL)
         program.ended_without_result()
         callers.everybody_is_told()
+    house.is_empty()
+
+
+def test_a_thousand_peers_of_one_listener(house: House, own: dict[str, str]) -> None:
+    """Half of them are turned away; 4 MiB in a worker are 8 KiB for each of its 500, OpenSSL's state alone is more."""
+    house.is_empty()
+    listener = Listener(house.zygote.start("echo_server", **own))
+    for count in range(1200):
+        if count == 200:
+            house.note_memory()
+        if count % 2:
+            listener.serves_an_honest_client()
+        else:
+            with listener.dial() as stranger:
+                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                while stranger.recv(100):
+                    pass
+    house.has_not_grown_by(4 * MIB)
+    assert listener.heard() == []
     house.is_empty()
 
 
