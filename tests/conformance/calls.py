@@ -35,7 +35,7 @@ def accept(s: socket.socket, room: int | None = _ROOM, flags: int | None = None)
 
 
 def getname(s: socket.socket, room: int, *, peer: bool) -> tuple[bytes, int]:
-    """getpeername(2) or getsockname(2) into a room of that size: the room, 0xEE where untouched, and the true length."""
+    """getpeername(2) or getsockname(2) into a room of that size: the room, 0xEE where untouched, and the length."""
     call = _libc.getpeername if peer else _libc.getsockname
     buffer, length = ctypes.create_string_buffer(b"\xee" * _ROOM, _ROOM), ctypes.c_uint32(room)
     _result(call(s.fileno(), buffer, ctypes.byref(length)))

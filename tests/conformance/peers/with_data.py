@@ -18,6 +18,7 @@ __all__ = [
     "sees_the_end",
     "sends_and_receives",
     "speaks_on_demand",
+    "stays_when_the_program_has_ended",
     "truncates",
     "waits_for_the_last_copy",
     "writes_until_it_blocks",
@@ -126,6 +127,14 @@ def writes_until_it_blocks(stage: Stage) -> dict[str, Any]:
         connection.finish_sending()
         connection.receive_all()
         return {"blocked": sent < limit}
+
+
+def stays_when_the_program_has_ended(stage: Stage) -> dict[str, Any]:
+    """Read to the end, and end when the program says so."""
+    with stage.meet() as connection:
+        received = connection.receive_all()
+        stage.hear()
+        return {"received": received.decode(), "end": connection.end}
 
 
 def half_closes(stage: Stage) -> dict[str, Any]:
