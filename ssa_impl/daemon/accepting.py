@@ -20,7 +20,7 @@ import trio
 from ..abi import IPPROTO_TLS
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Listen, Reply
-from ..errors import SsaError
+from ..errors import ApplicationError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Role, Settings
 from ..policy.resolve import resolve
@@ -56,13 +56,20 @@ async def listen(
                 again = session.socket.state is State.LISTENING
                 session.socket.check(Event.LISTEN)
                 if again:
-                    application.listen(message.backlog)
+                    _set_backlog(application, message.backlog)
                 else:
                     await _begin(session, nursery, message, application)
         except SsaError as error:
             await channel.send(Reply(message.request, error.errno))
         else:
             await channel.send(Reply(message.request, 0))
+
+
+def _set_backlog(application: socket.socket, backlog: int) -> None:
+    try:
+        application.listen(backlog)
+    except OSError as error:
+        raise ApplicationError(f"listen: {error.strerror}", error.errno) from None
 
 
 async def _begin(session: Session, nursery: trio.Nursery, message: Listen, application: socket.socket) -> None:

@@ -91,12 +91,12 @@ async def upgrade(session: Session, channel: DaemonChannel, message: Upgrade, de
         close_all(end.detach() for end in (tcp, inner, *application))
         await channel.send(Reply(message.request, error.errno))
         return
-    inner.setblocking(False)
-    if message.blocking:
-        await _now(session, channel, message.request, establish, lambda: inner)
-        inner.close()
-    else:
-        await _in_background(session, channel, message.request, establish, (inner, application[0]))
+    with inner:
+        inner.setblocking(False)
+        if message.blocking:
+            await _now(session, channel, message.request, establish, lambda: inner)
+        else:
+            await _in_background(session, channel, message.request, establish, (inner, application[0]))
 
 
 async def _now(
@@ -128,8 +128,13 @@ async def _in_background(
     """The caller polls; ``ends`` are the daemon's and the application's."""
     inner, application = ends
     with inner:
-        filled = fill(application)
-        application.close()
+        try:
+            with application, session.socket.remembering():
+                filled = fill(application)
+        except SsaError as error:
+            session.fail(error)
+            await channel.send(Reply(request, error.errno))
+            return
         await channel.send(Reply(request, errno.EINPROGRESS))
         try:
             with session.socket.remembering():

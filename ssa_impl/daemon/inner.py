@@ -20,12 +20,13 @@ import itertools
 import os
 import socket
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 
 import trio
 
 from ..control.greeting import encode_greeting
-from ..errors import DaemonError
+from ..errors import ApplicationError, DaemonError
 from .waits import receive_into
 
 _UCRED = struct.Struct("iII")
@@ -106,19 +107,40 @@ def _peer_pid(end: socket.socket) -> int:
     return pid
 
 
-def fill(application: socket.socket) -> int:
-    """Fill the application's send buffer so that it polls unwritable; return how many bytes it took."""
-    filled = 0
-    while True:
+def are_streams(descriptors: Iterable[int], *families: int) -> bool:
+    """Whether what came along are stream sockets of these families: a program may send anything."""
+    for descriptor in descriptors:
         try:
+            found = socket.socket(fileno=descriptor)
+        except OSError:
+            return False
+        fits = found.type == socket.SOCK_STREAM and found.family in families
+        found.detach()
+        if not fits:
+            return False
+    return True
+
+
+def fill(application: socket.socket) -> int:
+    """Fill the application's send buffer so that it polls unwritable; return how many bytes it took.
+
+    Raises ApplicationError(EINVAL) when it cannot be filled: it is no connection to us, and somebody reads at its end.
+    """
+    room_bytes = application.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    filled = 0
+    try:
+        while filled <= 2 * room_bytes:
             filled += application.send(_JUNK, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            return filled
+    except BlockingIOError:
+        return filled
+    except OSError as error:
+        raise ApplicationError(f"cannot write to the application's socket: {error.strerror}") from None
+    raise ApplicationError("the application's socket is connected to somebody else")
 
 
 async def drain(end: socket.socket, filled: int) -> None:
     """Read exactly the junk again: the application's socket becomes writable."""
     with trio.CancelScope(shield=True):
         room = memoryview(bytearray(len(_JUNK)))
-        while filled:
-            filled -= await receive_into(end, room[:filled], lambda junk: None)
+        while filled and (taken := await receive_into(end, room[:filled], lambda junk: None)):
+            filled -= taken

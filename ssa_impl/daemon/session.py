@@ -44,6 +44,7 @@ from ..tls.engine import Engine
 from . import accepting, connecting, sharing
 from .carriage import carry_accepted
 from .files import read_regular
+from .inner import are_streams
 from .outer import Outer
 from .relay import Wire
 from .relocation import Option
@@ -53,6 +54,7 @@ _log = logging.getLogger("ssad")
 _RESET_S = 2.0
 """how long the boundary may take to prepare a reset; without it, the application sees end of file"""
 _INT = struct.Struct("=i")
+_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 Heard = tuple[Message, list[int]]
 """a message, and the descriptors that came with it"""
 
@@ -149,11 +151,11 @@ class Session:
             case Reply():
                 close_all(descriptors)
                 self.reset_done.set()
-            case Connect() if len(descriptors) == 1:
+            case Connect() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
                 self._nursery.start_soon(connecting.connect, self, channel, message, _unix(descriptors[0]))
-            case Listen() if len(descriptors) == 1:
+            case Listen() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
                 await accepting.listen(self, self._nursery, channel, message, _unix(descriptors[0]))
-            case Upgrade() if len(descriptors) == 3 - message.blocking:
+            case Upgrade() if len(descriptors) == 3 - message.blocking and are_streams(descriptors, *_FAMILIES):
                 self._nursery.start_soon(connecting.upgrade, self, channel, message, descriptors)
             case SetOption(_, level, Opt.TLS_CONTEXT) if level == IPPROTO_TLS and sharing.is_elsewhere(self, message):
                 close_all(descriptors)
