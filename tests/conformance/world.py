@@ -211,21 +211,32 @@ def writable(s: socket.socket, wait_ms: int = PATIENCE_MS) -> bool:
     return bool(polled(s, select.POLLOUT, wait_ms))
 
 
+class Child:
+    """A forked process that does something, and has one word to say about it."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._pipe, write = os.pipe()
+        if (pid := os.fork()) == 0:
+            try:
+                word = str(act())
+            except BaseException as error:
+                word = repr(error)
+            os.write(write, word.encode())
+            os._exit(0)
+        os.close(write)
+        self._pid = pid
+
+    def word(self) -> str:
+        """Wait for its end; return what it did, or what went wrong."""
+        with os.fdopen(self._pipe) as pipe:
+            word = pipe.read()
+        os.waitpid(self._pid, 0)
+        return word
+
+
 def in_child(act: Callable[[], object]) -> str:
-    """Run something in a forked child; return the word that it returns, or what went wrong."""
-    read, write = os.pipe()
-    if (pid := os.fork()) == 0:
-        try:
-            word = str(act())
-        except BaseException as error:
-            word = repr(error)
-        os.write(write, word.encode())
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        word = pipe.read()
-    os.waitpid(pid, 0)
-    return word
+    """Do something in a forked child; return its word."""
+    return Child(act).word()
 
 
 def run_python(source: str, *arguments: object, keep: tuple[int, ...] = ()) -> str:

@@ -16,6 +16,7 @@ from tests.conformance.behaviours.connecting import UNIX_BELOW
 from tests.conformance.world import (
     MOMENT_MS,
     PATIENCE_MS,
+    Child,
     World,
     in_child,
     loopback,
@@ -23,6 +24,7 @@ from tests.conformance.world import (
     polled,
     readable,
     receive,
+    run_python,
 )
 
 ACCEPT = "2 listen, accept, accept4"
@@ -440,6 +442,107 @@ def handed_to_a_child(world: World) -> Iterator[tuple[Any, ...]]:
             s, _ = listener.accept()
             with s:
                 yield f"child {number}", in_child(lambda s=s: serve(s)), str(number)
+
+
+_EXECUTED = """
+import socket, sys
+listener = socket.socket(fileno=int(sys.argv[1]))
+s, address = listener.accept()
+heard = s.recv(100)
+s.sendall(heard)
+while s.recv(100):
+    pass
+print(heard.decode(), address[0], s.getsockname() == listener.getsockname())
+"""
+
+
+@behaviour(
+    "accept.executed",
+    "A program that inherits the listening descriptor by exec accepts from it, as inetd's and systemd's services do.",
+    "2 dup, fork, exec, SCM_RIGHTS",
+    peer="connects_one_by_one",
+    peer_arguments={"count": 2},
+    seen={"echoes": ["0", "1"], "ends": ["in order"]},
+    plain=True,
+)
+def executed(world: World) -> Iterator[tuple[Any, ...]]:
+    with world.listener() as listener:
+        world.tell(listener.getsockname()[1])
+        ran = run_python(_EXECUTED, listener.fileno(), keep=(listener.fileno(),))
+        yield "executed", ran, "0 127.0.0.1 True"
+        yield "afterwards", serve(listener.accept()[0]), "1"
+
+
+@behaviour(
+    "accept.passed",
+    "A process that receives the listening descriptor by SCM_RIGHTS accepts from it.",
+    "2 dup, fork, exec, SCM_RIGHTS",
+    peer="connects_one_by_one",
+    peer_arguments={"count": 1},
+    seen={"echoes": ["0"], "ends": ["in order"]},
+    plain=True,
+)
+def passed(world: World) -> Iterator[tuple[Any, ...]]:
+    left, right = socket.socketpair()
+
+    def receiver() -> str:
+        right.close()
+        _, descriptors, _, _ = socket.recv_fds(left, 1, 1)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, world.protocol, fileno=descriptors[0]) as listener:
+            left.sendall(b"+" if listener.getsockname()[1] else b"-")  # an unused copy keeps nothing open everywhere
+            return serve(listener.accept()[0])
+
+    child = Child(receiver)
+    left.close()
+    with right, world.listener() as listener:
+        port = listener.getsockname()[1]
+        socket.send_fds(right, [b"+"], [listener.fileno()])
+        yield "received", right.recv(1).decode(), "+"
+    world.tell(port)
+    yield "receiver", child.word(), "0"
+
+
+@behaviour(
+    "accept.later",
+    "Peers that finished their handshakes and spoke before accept was called are all there when it is.",
+    ACCEPT,
+    peer="waits_in_the_queue",
+    peer_arguments={"count": 20},
+    seen={"echoes": True},
+    plain=True,
+)
+def later(world: World) -> Iterator[tuple[Any, ...]]:
+    with world.listener() as listener:
+        world.tell(listener.getsockname()[1])
+        world.wait()
+        heard = sorted(int(serve(listener.accept()[0])) for _ in range(20))
+        yield "heard", heard, list(range(20))
+
+
+@behaviour(
+    "accept.no-descriptor-left",
+    "Without a free descriptor socket and accept fail with EMFILE, and the peer is there when there is one again.",
+    ACCEPT,
+    peer="connects_one_by_one",
+    peer_arguments={"count": 1},
+    seen={"echoes": ["0"], "ends": ["in order"]},
+    plain=True,
+)
+def no_descriptor_left(world: World) -> Iterator[tuple[Any, ...]]:
+    import resource
+
+    with world.listener() as listener:
+        world.tell(listener.getsockname()[1])
+        yield "readable", readable(listener), True
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        free = os.dup(listener.fileno())
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        yield "accept", outcome(calls.accept, listener), "EMFILE"
+        yield "accept again", outcome(calls.accept, listener), "EMFILE"
+        yield "socket", outcome(calls.socket_, socket.AF_INET, socket.SOCK_STREAM, world.protocol), "EMFILE"
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        yield "heard", serve(listener.accept()[0]), "0"
 
 
 @behaviour(

@@ -143,6 +143,32 @@ def without_blocking(world: World) -> Iterator[tuple[Any, ...]]:
 
 
 @behaviour(
+    "upgrade.server.without-blocking",
+    "A non-blocking upgrade in the server's role works the same way.",
+    UPGRADE,
+    peer="asks_for_tls_late",
+    seen={"echo": "hello", "end": "in order"},
+)
+def server_without_blocking(world: World) -> Iterator[tuple[Any, ...]]:
+    with socket.create_server(loopback()) as listener:
+        world.tell(listener.getsockname()[1])
+        s, _ = listener.accept()
+    s.sendall(b"220\n")
+    receive(s, 9)
+    credentials(s, world, "server")
+    s.sendall(b"go\n")
+    s.setblocking(False)
+    yield "upgrade", outcome(upgrade, s, None), "EINPROGRESS"
+    yield "early", writable(s, MOMENT_MS), False
+    yield "send while pending", outcome(s.send, b"early"), "EAGAIN"
+    world.tell("looked")
+    yield "late", writable(s), True
+    yield "SO_ERROR", so_error(s), ""
+    s.setblocking(True)
+    yield "heard", serve(s), "hello"
+
+
+@behaviour(
     "upgrade.without-blocking.fails",
     "A failed non-blocking upgrade is an error event, SO_ERROR says EPROTO, and it never looks like success.",
     UPGRADE,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -25,6 +27,7 @@ __all__ = [
     "connects_one_by_one",
     "connects_to_a_closed_port",
     "connects_when_told",
+    "interrupts_an_accept",
     "keeps_a_connection",
     "lets_the_program_end_first",
     "prefers_ecdsa_or_rsa",
@@ -32,6 +35,7 @@ __all__ = [
     "resumes_as_client",
     "tells_its_address",
     "tries_and_fails",
+    "waits_in_the_queue",
 ]
 
 
@@ -120,6 +124,34 @@ def connects_when_told(stage: Stage, count: int = 1) -> dict[str, Any]:
             echoes.append(_ask(connection))
             _end(connection)
     return {"echoes": echoes}
+
+
+def interrupts_an_accept(stage: Stage) -> dict[str, Any]:
+    """Send the program a SIGINT when it waits in accept, then connect; twice."""
+    echoes = []
+    for _ in range(2):
+        program = stage.hear()
+        stage.heard_within(0.2)  # it waits by now
+        os.kill(program, signal.SIGINT)
+        with stage.connect(stage.hear()) as connection:
+            echoes.append(_ask(connection))
+            _end(connection)
+    return {"echoes": echoes}
+
+
+def waits_in_the_queue(stage: Stage, count: int) -> dict[str, Any]:
+    """Finish many handshakes and speak, all before the program accepts anybody."""
+    port = stage.hear()
+    connections = [stage.connect(port) for _ in range(count)]
+    for number, connection in enumerate(connections):
+        connection.send(str(number).encode())
+        connection.finish_sending()
+    stage.say()
+    echoes = []
+    for connection in connections:
+        with connection:
+            echoes.append(connection.receive_all().decode())
+    return {"echoes": echoes == [str(number) for number in range(count)]}
 
 
 def connects_and_leaves(stage: Stage) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import ssl
 import threading
@@ -24,6 +26,7 @@ __all__ = [
     "ends_at_once",
     "holds_back",
     "insists_on_a_certificate",
+    "interrupts_a_connect",
     "misbehaves",
     "misbehaves_after_a_session",
     "never_answers",
@@ -216,6 +219,16 @@ def withholds_the_handshake(stage: Stage) -> dict[str, Any]:
         stage.hear()
         connection.echo()
     return {"connect returned before the handshake": early}
+
+
+def interrupts_a_connect(stage: Stage) -> dict[str, Any]:
+    """Take the TCP connection, send the program a SIGINT, and wait for the end of the wire."""
+    program = stage.hear()
+    with stage.accept_raw() as raw, contextlib.suppress(ConnectionResetError):
+        os.kill(program, signal.SIGINT)
+        while raw.recv(65_536):
+            pass
+    return {"the wire ended": True}
 
 
 def never_answers(stage: Stage) -> dict[str, Any]:

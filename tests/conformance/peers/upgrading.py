@@ -8,7 +8,14 @@ from typing import Any
 
 from tests.conformance.stage import Stage
 
-__all__ = ["asks_for_tls", "says_220_and_echoes", "starts_tls", "starts_tls_badly", "starts_tls_late"]
+__all__ = [
+    "asks_for_tls",
+    "asks_for_tls_late",
+    "says_220_and_echoes",
+    "starts_tls",
+    "starts_tls_badly",
+    "starts_tls_late",
+]
 
 
 def _agree(stage: Stage) -> socket.socket:
@@ -64,12 +71,19 @@ def says_220_and_echoes(stage: Stage) -> None:
                 raw.sendall(piece)
 
 
-def asks_for_tls(stage: Stage) -> dict[str, Any]:
+def asks_for_tls_late(stage: Stage) -> dict[str, Any]:
+    """Be a client that asks to start TLS, and waits for the program to look before it shakes hands."""
+    return asks_for_tls(stage, late=True)
+
+
+def asks_for_tls(stage: Stage, *, late: bool = False) -> dict[str, Any]:
     """Be a client that asks to start TLS."""
     raw = stage.connect_raw(stage.hear())
     assert raw.recv(4, socket.MSG_WAITALL) == b"220\n"
     raw.sendall(b"STARTTLS\n")
     assert raw.recv(3, socket.MSG_WAITALL) == b"go\n"
+    if late:
+        stage.hear()
     with stage.secure_client(raw) as connection:
         connection.send(b"hello")
         echo = connection.receive(5).decode()
