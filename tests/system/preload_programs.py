@@ -199,6 +199,30 @@ def connect_in_a_program(port: int, ca: str) -> str:
     return in_program(s, name) + " " + talk(s)
 
 
+def half_close_in_a_program(port: int, ca: str) -> str:
+    """A program of another language gets the only copy, shuts its side down, and reads to an end that is in order."""
+    s = connected(port, ca)
+    source = """
+        open(my $s, "+<&=", $ARGV[0]) or die; syswrite($s, "hello"); shutdown($s, 1);
+        print "ready\\n"; <STDIN>;
+        while ((my $size = sysread($s, my $piece, 100)) // die "$!\\n") { print $piece }
+    """
+    command = ["perl", "-e", "$| = 1;" + source, str(s.fileno())]
+    with subprocess.Popen(
+        command,
+        pass_fds=[s.fileno()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as program:
+        s.close()
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        wait_for_test("shut down")
+        return program.communicate("\n")[0]
+
+
 def vfork_is_no_fork(port: int, ca: str) -> list[str]:
     """subprocess closes everything in a child of vfork, whose memory is ours."""
     opened, s = new(ca), connected(port, ca)

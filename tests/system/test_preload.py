@@ -235,6 +235,15 @@ def test_another_program_connects_the_socket(daemon: Daemon, echoing: Server, ca
     assert run(daemon, "connect_in_a_program", port=echoing.port, ca=ca) == "exec 772 hello"
 
 
+def test_a_half_close_by_another_program_with_the_only_copy(daemon: Daemon, echoing: Server, ca: str) -> None:
+    """Both sides have ended before it reads: the daemon must still know the socket, to say that it ended in order."""
+    with started(daemon, "half_close_in_a_program", port=echoing.port, ca=ca) as program:
+        assert program.hear() == "shut down"
+        assert echoing.word() == "in order"
+        program.go_on()
+        assert program.result() == "hello"
+
+
 def test_a_child_of_vfork_changes_nothing(daemon: Daemon, echoing: Server, ca: str) -> None:
     assert run(daemon, "vfork_is_no_fork", port=echoing.port, ca=ca) == ["TLS_", "hello", "hello"]
 

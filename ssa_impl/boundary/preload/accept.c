@@ -57,8 +57,9 @@ static int wait_for_peer(const struct call *call)
     return wait_readable(call, &waiting);
 }
 
-/* Take exactly the greeting: what follows is the peer's.  The daemon sends it right after connecting. */
-static bool take_greeting(int accepted, struct greeting *greeting, struct channel *channel)
+/* Take exactly the greeting: what follows is the peer's.  The daemon sends it right after connecting.  Returns 0, EMFILE
+ * when there is no descriptor left for the channel, or GONE. */
+static int take_greeting(int accepted, struct greeting *greeting, struct channel *channel)
 {
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
@@ -75,13 +76,13 @@ static bool take_greeting(int accepted, struct greeting *greeting, struct channe
         got = syscall(SYS_recvmsg, accepted, &message, MSG_WAITALL | MSG_CMSG_CLOEXEC);
     if (got <= 0 || message.msg_controllen < CMSG_LEN(sizeof fd) || control.first.cmsg_level != SOL_SOCKET ||
         control.first.cmsg_type != SCM_RIGHTS)
-        return false;
+        return got > 0 && message.msg_flags & MSG_CTRUNC ? EMFILE : GONE;
     memcpy(&fd, CMSG_DATA(&control.first), sizeof fd);
     channel_adopt(channel, fd);
     if (got == (long)sizeof *greeting && greeting->zero == 0 && greeting->length <= sizeof greeting->address)
-        return true;
+        return 0;
     channel_close(channel);
-    return false;
+    return GONE;
 }
 
 /* Tell the daemon which descriptor it is, so that a child can claim it.  Nobody waits for the answer: under load that
@@ -145,9 +146,13 @@ int secure_accept(struct call *call, void *address, socklen_t *length, int flags
         fd = accept_one(call, flags);
         if (fd < 0)
             return errno == EAGAIN && daemon_is_gone(call->entry) ? ENOTCONN : errno;
-        if (take_greeting(fd, &greeting, &channel))
+        code = take_greeting(fd, &greeting, &channel);
+        if (code == 0)
             break;
-        sys_close(fd); /* its worker died at this moment */
+        sys_close(fd);
+        if (code != GONE)
+            return code;
+        /* its worker died at this moment: take the next one */
     }
     code = tell_address(&greeting, address, length, size);
     introduce(&channel, fd);

@@ -92,6 +92,16 @@ EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *length)
     return call_end(&call, secure_get_name(&call, true, address, length));
 }
 
+/* Once both sides are shut down, only a socket with a channel is known to the daemon still, and can say how it ended. */
+EXPORT int shutdown(int fd, int how)
+{
+    struct call call;
+
+    if (enter(&call, fd))
+        call_end(&call, 0);
+    return real()->shutdown(fd, how);
+}
+
 EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t length)
 {
     struct call call;
