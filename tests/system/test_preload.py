@@ -342,6 +342,21 @@ def test_a_handler_may_make_the_same_calls(daemon: Daemon, echoing: Server, ca: 
     assert said == "20 connections, every handler was answered\n"
 
 
+def test_a_handler_may_jump_out_of_connect(daemon: Daemon, ca: str, compiled: Path) -> None:
+    """What it leaves behind must not keep the daemon at work: the peer sees the end while the program lives on."""
+    program = compile_c("preload_jump.c", compiled / "jump")
+    with serving(stall) as server:
+        command = under(daemon.path, program, str(server.port), ca)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "out, still answered, another one: ok\n"
+                assert server.word() in {"client ended", "client reset"}
+                assert process.poll() is None
+            finally:
+                process.kill()
+
+
 # -- files
 
 

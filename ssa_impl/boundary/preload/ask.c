@@ -1,6 +1,8 @@
 /* Requests and their replies. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "preload.h"
 
@@ -115,6 +117,7 @@ static int wait_for_result(struct call *call, bool interruptible)
     int code;
 
     entry->waiting = true;
+    entry->waiter = (pid_t)syscall(SYS_gettid);
     pthread_mutex_unlock(&entry->lock);
     while (!is_over && (code = wait_readable(call, &waiting)) == 0) {
         if (channel_receive(&entry->channel, &header, NULL, 0) < 0)
@@ -153,6 +156,18 @@ int begin_long(struct call *call, const struct request *request)
     }
     pthread_mutex_unlock(&entry->lock);
     return code;
+}
+
+/* A handler closes the socket of the connect that it interrupted, perhaps after it left the call with siglongjmp(3): then
+ * nobody will ever come back for the reply.  The daemon is told to give up by the end of the channel. */
+void abandon_long(struct call *call)
+{
+    struct entry *entry = call->entry;
+
+    pthread_mutex_lock(&entry->lock);
+    if (entry->waiting && entry->waiter == (pid_t)syscall(SYS_gettid) && channel_is_open(&entry->channel))
+        syscall(SYS_shutdown, entry->channel.fd, SHUT_RDWR);
+    pthread_mutex_unlock(&entry->lock);
 }
 
 int end_long(struct call *call, bool interruptible)

@@ -68,6 +68,7 @@ int secure_close(int fd)
     error = result ? errno : 0;
     if (call.entry != NULL && (call.entry->established || !is_open_here(inode))) {
         has_closed = has_closed || !call.entry->established;
+        abandon_long(&call);
         table_drop(call.entry);
     }
     return call_end(&call, error);

@@ -122,6 +122,7 @@ struct entry {
     uint32_t number;     /* of the last request */
     uint32_t connecting; /* the number of a connect or upgrade without a reply so far, or 0 */
     bool waiting;        /* somebody waits for that reply, and reads the channel alone */
+    pid_t waiter;        /* which thread */
     bool has_result;     /* of a connect that was broken off by a signal, not told to anybody */
     int result;
 };
@@ -174,6 +175,7 @@ int answer(struct call *call, const struct request *request, struct reply *reply
 int begin_long(struct call *call, const struct request *request); /* send; end_long waits for the reply */
 int end_long(struct call *call, bool interruptible);
 int gone_code(const struct call *call);
+void abandon_long(struct call *call); /* this thread closes what it is still waiting for: a handler interrupted it */
 
 /* -- descriptor.c: what the kernel says about a descriptor */
 
