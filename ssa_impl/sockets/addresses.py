@@ -14,6 +14,7 @@ _FAMILY = struct.Struct("=H")
 _IPV4 = struct.Struct("!H4s")  # port, address; then 8 bytes of padding
 _IPV6 = struct.Struct("!HI16s")  # port, flow, address; then the scope in host order
 _SCOPE = struct.Struct("=I")
+_FLOW_LABEL = 0xFFFFF  # what Python takes; the kernel looks at no more, and at that only when asked to (ipv6(7))
 _HOST = struct.Struct("!H255s")  # port, name
 
 _LEAST_BYTES = {int(socket.AF_INET): 16, int(socket.AF_INET6): 24}  # the kernel takes an IPv6 address without its scope
@@ -37,7 +38,7 @@ def parse_sockaddr(family: int, data: bytes) -> Address:
         return socket.inet_ntop(family, raw), port
     port, flow, raw = _IPV6.unpack_from(data, 2)
     (scope,) = _SCOPE.unpack(data[24:28].ljust(_SCOPE.size, b"\0"))
-    return socket.inet_ntop(family, raw), port, flow, scope
+    return socket.inet_ntop(family, raw), port, flow & _FLOW_LABEL, scope
 
 
 def parse_sockaddr_host(data: bytes) -> tuple[bytes, int] | None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -258,6 +260,96 @@ def set_files(_talk: Talk, values: list[list[Any]], nobody: bool) -> list[list[s
 
     found: list[list[str]] = as_nobody(attempts) if nobody else attempts()
     return found
+
+
+# -- system calls with any arguments
+
+
+def random_calls(_talk: Talk, seed: int, count: int, ports: list[int], chain: str, key: str, wild: bool) -> list[str]:
+    """Make calls on all kinds of sockets with arguments of all kinds; return the errnos that they gave.
+
+    No socket blocks.  ``wild``: with pointers to nowhere as well.
+    """
+    dice = random.Random(seed)
+    libc = ctypes.CDLL(None, use_errno=True)
+    room = ctypes.create_string_buffer(1 << 19)  # larger than any value that can be given
+    held: list[int] = []
+    met = set()
+
+    def open_one() -> int:
+        family = dice.choice([socket.AF_INET, socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, 0, -1, 715])
+        kind = dice.choice([socket.SOCK_STREAM, socket.SOCK_STREAM, socket.SOCK_DGRAM, 99]) | socket.SOCK_NONBLOCK
+        opened: int = libc.socket(family, kind, dice.choice([TLS, TLS, TLS, 0, 6, -1]))
+        if opened >= 0:
+            held.append(opened)
+            if dice.random() < 0.5:
+                for option, path in ((CERTIFICATE, chain), (KEY, key)):
+                    libc.setsockopt(opened, TLS, option, path.encode(), len(path) + 1)
+        return opened
+
+    def number() -> int:
+        small = dice.randrange(-2, 256)
+        return dice.choice([0, 1, 2, 4, 8, 16, 28, 259, small, small, -(2**31), 2**31 - 1, TLS, 6])
+
+    def pointer(content: bytes) -> Any:
+        if wild and dice.random() < 0.1:
+            return ctypes.c_void_p(dice.choice([0, 8, 2**63, 2**64 - 1]))
+        return ctypes.create_string_buffer(content + bytes(600))
+
+    def value() -> bytes:
+        known = [
+            b"server.ssa.test\0",
+            b"/dev/null\0",
+            b"/\0",
+            chain.encode() + b"\0",
+            b"-----BEGIN ",
+            struct.pack("i", 1),
+        ]
+        return dice.choice([*known, dice.randbytes(dice.randrange(40))])
+
+    def address() -> bytes:
+        family = dice.choice(
+            [socket.AF_INET, socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, 715, dice.randrange(65_536)]
+        )
+        port = dice.choice([*ports, 0, 1])
+        host = dice.choice([socket.inet_aton("127.0.0.1"), b"localhost\0", bytes(16), dice.randbytes(255)])
+        return struct.pack("=H", family) + struct.pack("!H", port) + host
+
+    def length() -> Any:
+        return pointer(struct.pack("i", dice.choice([0, 1, 4, 16, 1024, 1 << 18, -1, -(2**31)])))
+
+    def one(descriptor: int) -> int:
+        level, option = dice.choice([TLS, TLS, 1, 6, number()]), dice.choice([*range(85, 124), TLS, number()])
+        option_length, address_length = dice.choice([4, 8, 16, number()]), dice.choice([16, 28, 259, number()])
+        calls: list[Callable[[], int]] = [
+            open_one,
+            lambda: libc.setsockopt(descriptor, level, option, pointer(value()), min(option_length, 512)),
+            lambda: libc.getsockopt(descriptor, level, option, room, length()),
+            lambda: libc.connect(descriptor, pointer(address()), min(address_length, 512)),
+            lambda: libc.bind(descriptor, pointer(address()), min(address_length, 512)),
+            lambda: libc.listen(descriptor, number()),
+            lambda: libc.accept4(descriptor, room, length(), socket.SOCK_NONBLOCK | dice.choice([0, 0, 7])),
+            lambda: libc.getsockname(descriptor, room, length()),
+            lambda: libc.getpeername(descriptor, room, length()),
+            lambda: libc.send(descriptor, room, 10, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL),
+            lambda: libc.recv(descriptor, room, 10, socket.MSG_DONTWAIT),
+            lambda: libc.shutdown(descriptor, dice.randrange(-1, 4)),
+            lambda: libc.dup(descriptor),
+            lambda: libc.close(held.pop(dice.randrange(len(held)))) if held else 0,
+        ]
+        weights = [3, 5, 4, 3, 2, 2, 2, 2, 2, 1, 1, 1, 1, 2 if len(held) > 6 else 0]
+        (call,) = dice.choices(calls, weights)
+        result = call()
+        if call in {calls[6], calls[12]} and result >= 0:
+            held.append(result)
+        return result
+
+    for _ in range(count):
+        if one(dice.choice([*held, -1, 10_000]) if held else open_one()) < 0:
+            met.add(ERRNO_NAMES[ctypes.get_errno()])
+    for descriptor in held:
+        os.close(descriptor)
+    return sorted(met)
 
 
 # -- the control channel, by hand

@@ -168,6 +168,8 @@ class Zygote:
         self._path = Path(self._directory.name) / "programs"
         self._log = open_log()
         self._programs: list[Program] = []
+        self.said = ""
+        """what it had logged when it was stopped"""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             listener.bind(str(self._path))
             listener.listen(200)
@@ -212,7 +214,7 @@ class Zygote:
         if code is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        log = self.log()
+        self.said = log = self.log()
         self._log.close()
         self._directory.cleanup()
         assert code == 0, log

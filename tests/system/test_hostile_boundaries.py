@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,19 +21,22 @@ from ssa_impl.control import messages as m
 from ssa_impl.control.codec import MAX_MESSAGE_BYTES
 from ssa_impl.sockets.addresses import build_sockaddr
 from tests.certificates import authority
-from tests.system.daemons import Daemon
+from tests.system.daemons import Daemon, Zygote
 from tests.system.holdings import comes_back_to, descriptors
 from tests.system.rogues import mute
-from tests.system.servers import serving
+from tests.system.servers import Server, serving, tls
 
 LAST = 1_000_000
 """the number of the request that ends each conversation"""
 
 
 class House:
-    def __init__(self, daemon: Daemon, port: int) -> None:
+    """A daemon, the port of a peer that never answers, and that of an honest one."""
+
+    def __init__(self, daemon: Daemon, port: int, echo_port: int) -> None:
         self.daemon = daemon
         self.port = port
+        self.echo_port = echo_port
         self.processes = [daemon.process.pid, *daemon.workers]
         self.before = descriptors(self.processes)
         self._heard = 0
@@ -47,13 +51,20 @@ class House:
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    """A daemon, and a peer that never answers."""
     daemon = Daemon()
-    with serving(mute) as server:
-        yield House(daemon, server.port)
+    with serving(mute) as silent, serving(tls(until_the_end)) as honest:
+        yield House(daemon, silent.port, honest.port)
     assert sorted(daemon.worker_pids()) == sorted(daemon.workers)
     assert daemon.stop() == 0
     daemon.close()
+
+
+def until_the_end(secured: ssl.SSLSocket, _server: Server) -> str:
+    """Listen until there is nothing more to hear, however it ends."""
+    with contextlib.suppress(ssl.SSLError):
+        while secured.recv(65_536):
+            pass
+    return "ended"
 
 
 # -- descriptors that may come along
@@ -169,14 +180,44 @@ LUGGAGE = st.lists(st.sampled_from(list(THINGS)), max_size=3) | st.sampled_from(
 )
 
 
-def speak(house: House, conversation: list[tuple[m.Message, list[str]]], *, hello: bool) -> None:
+Conversation = list[tuple[m.Message, list[str]]]
+TLS = IPPROTO_TLS
+HELLO: Conversation = [(m.Hello(101, socket.AF_INET, 1), ["application"])]
+
+
+def openings(house: House) -> st.SearchStrategy[Conversation]:
+    """How a conversation begins: with a socket of some kind, so that what follows means something."""
+    client: Conversation = [
+        *HELLO,
+        (m.SetOption(102, TLS, Opt.TLS_TRUSTED_PEER_CERTIFICATES, authority().anchors_pem), []),
+        (m.SetOption(103, TLS, Opt.TLS_REMOTE_HOSTNAME, b"server.ssa.test\0"), []),
+    ]
+    echo_address = build_sockaddr(socket.AF_INET, ("127.0.0.1", house.echo_port))
+    server: Conversation = [
+        *HELLO,
+        (m.SetOption(102, TLS, Opt.TLS_CERTIFICATE_CHAIN, b"", by_file=True), ["chain"]),
+        (m.SetOption(103, TLS, Opt.TLS_PRIVATE_KEY, b"", by_file=True), ["key"]),
+        (m.Bind(104, build_sockaddr(socket.AF_INET, ("127.0.0.1", 0))), []),
+    ]
+    return st.sampled_from(
+        [
+            [],
+            HELLO,
+            client,
+            [*client, (m.Connect(104, echo_address, True), ["application"])],
+            [*client, (m.Connect(104, echo_address, False), ["application"])],
+            server,
+            [*server, (m.Listen(105, 1), ["application"])],
+        ]
+    )
+
+
+def speak(house: House, conversation: Conversation) -> None:
     """Say it all, and one last thing; wait until that is answered, or the daemon has hung up."""
     with contextlib.ExitStack() as luggage, control.dial(house.daemon.path) as end:
         end.setblocking(True)
         end.settimeout(30)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if hello:
-                control.send(end, m.Hello(LAST - 1, socket.AF_INET, os.getpid()))
             for message, things in conversation:
                 control.send(end, message, [luggage.enter_context(THINGS[thing]()) for thing in things])
             control.send(end, m.GetOption(LAST, IPPROTO_TLS, Opt.TLS_ID, 8))
@@ -187,11 +228,11 @@ def speak(house: House, conversation: list[tuple[m.Message, list[str]]], *, hell
                     break
 
 
-@settings(max_examples=250)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_any_conversation(data: st.DataObject, house: House) -> None:
     conversation = data.draw(st.lists(st.tuples(requests(house.port), LUGGAGE), max_size=6))
-    speak(house, conversation, hello=data.draw(st.sampled_from([True, True, True, False])))
+    speak(house, data.draw(openings(house)) + conversation)
     house.has_no_new_complaint()
 
 
@@ -203,6 +244,41 @@ def test_what_is_no_message(what: bytes, house: House) -> None:
         end.send(what)
         with contextlib.suppress(ConnectionResetError):
             assert end.recv(100) == b""
+    house.has_no_new_complaint()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Files of a server's certificate and key."""
+    directory = tmp_path_factory.mktemp("own")
+    issued = authority().credentials()
+    (directory / "chain.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+    (directory / "key.pem").write_bytes(issued.private_key_pem.bytes())
+    return {"chain": str(directory / "chain.pem"), "key": str(directory / "key.pem")}
+
+
+USUAL_ERRNOS = {
+    "EACCES", "EADDRINUSE", "EADDRNOTAVAIL", "EAFNOSUPPORT", "EAGAIN", "EALREADY", "EBADF", "EBADFD", "ECONNREFUSED",
+    "ECONNABORTED", "ECONNRESET", "EDESTADDRREQ", "EFAULT", "EINPROGRESS", "EINVAL", "EISCONN", "EISDIR", "ENOENT",
+    "ENOPROTOOPT", "ENOTCONN", "ENOTSOCK", "ENOTSUPP", "EOPNOTSUPP", "EPERM", "EPIPE", "EPROTO", "EPROTONOSUPPORT",
+    "EPROTOTYPE", "ERANGE", "ESOCKTNOSUPPORT", "ENETUNREACH", "ENODEV", "EDOM", "ENOBUFS", "EHOSTUNREACH", "ENOTDIR",
+}  # fmt: skip
+"""what the man pages of these calls, and SSA_SPEC section 3, know"""
+
+
+@pytest.mark.parametrize("boundary", ["seccomp", "preload"])
+def test_any_system_calls(boundary: str, house: House, own: dict[str, str]) -> None:
+    """A program whose every argument may be wrong hears errnos, and its boundary goes on."""
+    zygote = Zygote(house.daemon.path, "tests.system.crowds", boundary)
+    calls = {"count": 1500, "ports": [house.port, house.echo_port], "wild": boundary == "seccomp", **own}
+    met = set()
+    for seed in range(6):
+        met |= set(zygote.run("random_calls", seed=seed, **calls))
+    assert zygote.run("open_and_close", count=10) == 10
+    zygote.stop()
+    assert "defect" not in zygote.said, zygote.said
+    assert met - USUAL_ERRNOS == set()
+    assert met >= {"EINVAL", "ENOPROTOOPT", "EPROTO", "EINPROGRESS"}
     house.has_no_new_complaint()
 
 
