@@ -154,27 +154,29 @@ class Listening:
         return None
 
     def _give(self, entry: Entry, waiting: Accept, peer: Peer, room: int | None) -> None:
+        """Give the peer to the caller; it stays the next one when the caller cannot have it."""
         call = waiting.call
-        if not self._listener.is_waiting(call.id):
-            entry.peers.append(peer)
-            return
         try:
-            if room is not None:
-                waiting.process.write(call.arguments[1], peer.address[:room])
-                waiting.process.write(call.arguments[2], _INT.pack(len(peer.address)))
-        except OSError:
-            entry.peers.append(peer)
-            self._listener.answer(call.id, error=errno.EFAULT)
+            given = self._listener.is_waiting(call.id) and self._hand_over(waiting, peer, room)
+        except OSError as error:  # a bad address, or no descriptor is left
+            self._listener.answer(call.id, error=error.errno or errno.EFAULT)
+            given = False
+        if not given:
+            entry.peers.insert(0, peer)
             return
-        peer.connection.setblocking(not waiting.flags & socket.SOCK_NONBLOCK)
-        flags = os.O_CLOEXEC if waiting.flags & socket.SOCK_CLOEXEC else 0
         inode = os.fstat(peer.connection.fileno()).st_ino
-        if not self._listener.give(call.id, peer.connection.fileno(), flags):
-            entry.peers.append(peer)
-            return
         peer.connection.close()
         peer.channel.setblocking(False)
         self._adopt(Entry(peer.channel, inode, connected=True))
+
+    def _hand_over(self, waiting: Accept, peer: Peer, room: int | None) -> bool:
+        call = waiting.call
+        if room is not None:
+            waiting.process.write(call.arguments[1], peer.address[:room])
+            waiting.process.write(call.arguments[2], _INT.pack(len(peer.address)))
+        peer.connection.setblocking(not waiting.flags & socket.SOCK_NONBLOCK)
+        flags = os.O_CLOEXEC if waiting.flags & socket.SOCK_CLOEXEC else 0
+        return self._listener.give(call.id, peer.connection.fileno(), flags)
 
 
 def _receive_timeout_s(listener: socket.socket) -> float:
