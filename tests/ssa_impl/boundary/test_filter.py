@@ -16,12 +16,24 @@ from tests.ssa_impl.boundary import bpf
 
 TLS = 205
 SOL_SOCKET, TCP, IP, IPV6 = 1, 6, 0, 41
+OF_THE_WIRE = {
+    socket.SO_ERROR,
+    socket.SO_KEEPALIVE,
+    socket.SO_REUSEADDR,
+    socket.SO_REUSEPORT,
+    socket.SO_PRIORITY,
+    socket.SO_DOMAIN,
+    socket.SO_PROTOCOL,
+}
 WORD = st.integers(0, 2**32 - 1)
 ARCHES = st.sampled_from(sorted(f.ARCHITECTURES))
 
 
 def numbers(arch: f.Architecture) -> dict[int, str]:
-    names = ("socket", "connect", "bind", "listen", "getsockname", "getpeername", "setsockopt", "getsockopt")
+    names = (
+        *("socket", "connect", "bind", "listen", "accept", "accept4"),
+        *("getsockname", "getpeername", "setsockopt", "getsockopt"),
+    )
     return {getattr(arch, name): name for name in names}
 
 
@@ -34,8 +46,7 @@ def must_notify(arch: f.Architecture, audit: int, number: int, arguments: tuple[
         case "socket":
             return first in {socket.AF_INET, socket.AF_INET6} and second & 0xF == socket.SOCK_STREAM and third == TLS
         case "setsockopt" | "getsockopt":
-            names = {socket.SO_ERROR, socket.SO_KEEPALIVE, socket.SO_DOMAIN, socket.SO_PROTOCOL}
-            return second in {TLS, TCP, IP, IPV6} or (second == SOL_SOCKET and third in names)
+            return second in {TLS, TCP, IP, IPV6} or (second == SOL_SOCKET and third in OF_THE_WIRE)
         case None:
             return False
     return True
@@ -48,7 +59,8 @@ def calls(draw: st.DrawFn) -> tuple[f.Architecture, int, int, tuple[int, ...]]:
     audit = draw(st.just(arch.audit) | st.sampled_from([a.audit for a in f.ARCHITECTURES.values()]) | WORD)
     number = draw(st.sampled_from(sorted(numbers(arch))) | st.integers(0, 2**31 - 1))
     near = (
-        st.sampled_from([0, 1, 2, 3, 4, 6, 9, 10, 38, 39, 41, TLS, TLS - 1, 1 | socket.SOCK_NONBLOCK, 1 << 31]) | WORD
+        st.sampled_from([0, 1, 2, 3, 4, 6, 9, 10, 12, 15, 38, 39, 41, TLS, TLS - 1, 1 | socket.SOCK_NONBLOCK, 1 << 31])
+        | WORD
     )
     high = st.sampled_from([0, 1 << 32, 0xFFFFFFFF << 32])
     arguments = [draw(near) | draw(high) for _ in range(6)]
@@ -80,6 +92,33 @@ def test_plain_sockets_are_not(machine: str) -> None:
     for arguments in ((2, 1, 0), (2, 1, 6), (2, 2, TLS), (1, 1, 0), (17, 3, TLS), (2, 3, TLS)):
         data = bpf.seccomp_data(arch.socket, arch.audit, (*arguments, 0, 0, 0))
         assert bpf.run(f.build(arch), data) == f.RET_ALLOW
+
+
+@pytest.mark.parametrize("machine", sorted(f.ARCHITECTURES))
+@pytest.mark.parametrize("call", ["connect", "bind", "listen", "accept", "accept4", "getsockname", "getpeername"])
+def test_calls_on_any_descriptor_are_looked_at(machine: str, call: str) -> None:
+    arch = f.ARCHITECTURES[machine]
+    data = bpf.seccomp_data(getattr(arch, call), arch.audit, (7, 0, 0, 0, 0, 0))
+    assert bpf.run(f.build(arch), data) == f.RET_USER_NOTIF
+
+
+@pytest.mark.parametrize("machine", sorted(f.ARCHITECTURES))
+@pytest.mark.parametrize("call", ["setsockopt", "getsockopt"])
+def test_options_of_the_descriptor_itself_go_straight_to_the_kernel(machine: str, call: str) -> None:
+    arch = f.ARCHITECTURES[machine]
+    seen = {
+        name
+        for name in range(100)
+        if bpf.run(f.build(arch), bpf.seccomp_data(getattr(arch, call), arch.audit, (7, SOL_SOCKET, name, 0, 0, 0)))
+        == f.RET_USER_NOTIF
+    }
+    assert seen == OF_THE_WIRE
+    assert not {socket.SO_SNDBUF, socket.SO_RCVBUF, socket.SO_RCVTIMEO, socket.SO_SNDTIMEO, socket.SO_TYPE} & seen
+
+
+def test_no_two_calls_have_one_number() -> None:
+    for arch in f.ARCHITECTURES.values():
+        assert len(numbers(arch)) == 10
 
 
 def test_calls_of_the_32_bit_interface_pass() -> None:
