@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from ssa_impl.boundary import probe
 from ssa_impl.boundary.probe import SeccompTrial
 from ssa_impl.cli import doctor
 
+Machine = Callable[..., doctor.Examination]
 BUSY = "the process is already under another notifying filter: one per process tree is allowed"
 WORKS = SeccompTrial("", "", "")
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> object:
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Return a function that examines a machine where the trials come out like this."""
 
     def examine(
@@ -40,14 +42,14 @@ def facts(examination: doctor.Examination) -> dict[str, bool | None]:
     return {fact.name: fact.ok for fact in examination.facts}
 
 
-def test_all_is_well(machine: object) -> None:
-    examination = machine(scope=1)  # type: ignore[operator]
+def test_all_is_well(machine: Machine) -> None:
+    examination = machine(scope=1)
     assert set(facts(examination).values()) == {True}
     assert examination.boundary == "seccomp"
     assert all(fact.advice == "" for fact in examination.facts)
 
 
-OBSTACLES = {
+OBSTACLES: dict[str, tuple[SeccompTrial, dict[str, bool | None]]] = {
     "outer notifier": (SeccompTrial(BUSY), {"seccomp notification": False, "no outer notifier": False}),
     "no seccomp": (
         SeccompTrial("the container forbids seccomp(2): allow it"),
@@ -59,16 +61,16 @@ OBSTACLES = {
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
-def test_without_seccomp_it_is_preload(machine: object, obstacle: str) -> None:
+def test_without_seccomp_it_is_preload(machine: Machine, obstacle: str) -> None:
     trial, expected = OBSTACLES[obstacle]
-    examination = machine(trial)  # type: ignore[operator]
+    examination = machine(trial)
     assert facts(examination) | expected == facts(examination)
     assert examination.boundary == "preload"
     assert trial.why_not() in examination.why
 
 
-def test_neither(machine: object) -> None:
-    examination = machine(SeccompTrial(BUSY), preload="it was not built: install a C compiler")  # type: ignore[operator]
+def test_neither(machine: Machine) -> None:
+    examination = machine(SeccompTrial(BUSY), preload="it was not built: install a C compiler")
     assert examination.boundary == ""
     assert BUSY in examination.why
     assert "install a C compiler" in examination.why
@@ -77,8 +79,8 @@ def test_neither(machine: object) -> None:
     assert json.loads(doctor.report(examination, as_json=True))["boundary"] is None
 
 
-def test_preload_may_be_missing_where_seccomp_works(machine: object) -> None:
-    examination = machine(preload="it was not built: install a C compiler")  # type: ignore[operator]
+def test_preload_may_be_missing_where_seccomp_works(machine: Machine) -> None:
+    examination = machine(preload="it was not built: install a C compiler")
     assert facts(examination)["preload library"] is False
     assert examination.boundary == "seccomp"
 
@@ -86,27 +88,27 @@ def test_preload_may_be_missing_where_seccomp_works(machine: object) -> None:
 @pytest.mark.parametrize(
     ("release", "ok"), [("5.13.9", False), ("5.14.0-rc1", True), ("6.1.0-9-amd64", True), ("x", False)]
 )
-def test_kernel(machine: object, release: str, ok: bool) -> None:
-    examination = machine(release=release)  # type: ignore[operator]
+def test_kernel(machine: Machine, release: str, ok: bool) -> None:
+    examination = machine(release=release)
     fact = examination.facts[0]
     assert (fact.name, fact.ok, fact.found) == ("kernel", ok, f"Linux {release}")
     assert bool(fact.advice) is not ok
 
 
 @pytest.mark.parametrize(("scope", "ok"), [(None, True), (0, True), (1, True), (2, False), (3, False), (7, False)])
-def test_yama(machine: object, scope: int | None, ok: bool) -> None:
-    assert facts(machine(scope=scope))["ptrace_scope"] is ok  # type: ignore[operator]
+def test_yama(machine: Machine, scope: int | None, ok: bool) -> None:
+    assert facts(machine(scope=scope))["ptrace_scope"] is ok
 
 
-def test_the_daemon_is_not_what_the_exit_code_is_about(machine: object) -> None:
-    examination = machine(daemon="Connection refused")  # type: ignore[operator]
+def test_the_daemon_is_not_what_the_exit_code_is_about(machine: Machine) -> None:
+    examination = machine(daemon="Connection refused")
     assert facts(examination)["ssad"] is False
     assert examination.boundary == "seccomp"
     assert "/place/control.sock" in doctor.report(examination, as_json=False)
 
 
-def test_one_line_for_each_fact(machine: object) -> None:
-    examination = machine(SeccompTrial("reason: advice"))  # type: ignore[operator]
+def test_one_line_for_each_fact(machine: Machine) -> None:
+    examination = machine(SeccompTrial("reason: advice"))
     lines = doctor.report(examination, as_json=False).splitlines()
     assert len(lines) == len(examination.facts) + 2
     assert "no  seccomp notification  reason: advice" in lines

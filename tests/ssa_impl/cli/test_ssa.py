@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from ssa_impl.boundary.probe import SeccompTrial
 from ssa_impl.cli import ssa
 from tests.system.daemons import environment
 
+Choose = Callable[..., str]
 HEAVY = {"trio", "OpenSSL", "typer", "rich", "asyncio", "ssl"}
 
 
@@ -44,7 +46,7 @@ class Started(Exception):
 
 
 @pytest.fixture
-def choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
+def choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Choose:
     """Return a function that runs `ssa run` on a machine with these obstacles."""
 
     def run(obstacle: str, *options: str, has_library: bool = True) -> str:
@@ -68,24 +70,24 @@ def choose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
     return run
 
 
-def test_auto_takes_seccomp_where_it_works(choose: object, capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose("") == "seccomp"  # type: ignore[operator]
+def test_auto_takes_seccomp_where_it_works(choose: Choose, capsys: pytest.CaptureFixture[str]) -> None:
+    assert choose("") == "seccomp"
     assert "using" not in capsys.readouterr().err
 
 
-def test_auto_takes_preload_where_not_and_says_so(choose: object, capsys: pytest.CaptureFixture[str]) -> None:
-    assert choose("the container forbids seccomp(2)") == "preload"  # type: ignore[operator]
+def test_auto_takes_preload_where_not_and_says_so(choose: Choose, capsys: pytest.CaptureFixture[str]) -> None:
+    assert choose("the container forbids seccomp(2)") == "preload"
     assert capsys.readouterr().err.endswith("\nssa: using the preload boundary: the container forbids seccomp(2)\n")
 
 
 @pytest.mark.parametrize("boundary", ["seccomp", "preload"])
-def test_a_boundary_can_be_forced(choose: object, boundary: str) -> None:
-    assert choose("it does not work", "--boundary", boundary) == boundary  # type: ignore[operator]
+def test_a_boundary_can_be_forced(choose: Choose, boundary: str) -> None:
+    assert choose("it does not work", "--boundary", boundary) == boundary
 
 
-def test_neither_is_exit_code_3_with_both_reasons(choose: object, capsys: pytest.CaptureFixture[str]) -> None:
+def test_neither_is_exit_code_3_with_both_reasons(choose: Choose, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        choose("no filters here", has_library=False)  # type: ignore[operator]
+        choose("no filters here", has_library=False)
     assert ended.value.code == 3
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert complaint.startswith("ssa: cannot supervise system calls: no filters here; and the library of the preload")
