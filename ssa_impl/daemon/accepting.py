@@ -160,13 +160,12 @@ class Acceptor:
                 for peer in self._early:
                     self.take(peer)
                 while True:
-                    while self._is_full():  # the kernel's own queue holds the others back
-                        await trio.sleep(_PAUSE_S)
                     peer = await self._next()
                     if (home := self._home_of(peer)) == self._services.index:
                         self.take(peer)
                     else:
                         await self._send_home(peer, home)
+                    await trio.lowlevel.checkpoint()  # a crowd of peers leaves others their turn
         finally:
             self._nursery = None
             self._services.acceptors.pop(self._transcript.path, None)
@@ -199,6 +198,8 @@ class Acceptor:
 
     async def _next(self) -> socket.socket:
         while True:
+            while self._is_full():  # the kernel's own queue holds the others back
+                await trio.sleep(_PAUSE_S)
             try:
                 peer, _ = self._wire.accept()
             except BlockingIOError:

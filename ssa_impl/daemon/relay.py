@@ -19,7 +19,17 @@ import trio
 
 from ..errors import NetworkError, SsaError
 from ..tls.engine import Engine
-from .waits import Rest, has_hung_up, hung_up, receive_into, send_all, send_now, send_rest, unacknowledged_bytes
+from .waits import (
+    Rest,
+    has_hung_up,
+    hung_up,
+    receive_at_once,
+    receive_into,
+    send_all,
+    send_now,
+    send_rest,
+    unacknowledged_bytes,
+)
 
 _WIRE_BYTES = 262_144
 _PLAIN_BYTES = 131_072
@@ -56,23 +66,35 @@ class Wire:
 
     async def flush(self, abandoned: Callable[[], bool] = lambda: False) -> None:
         """Send all that the engine has made.  Raises NetworkError; ETIMEDOUT when stalled and ``abandoned``."""
-        while True:
-            while self._sending.locked():
-                async with self._sending:
-                    pass  # somebody else's turn is over
-            answers, self._answers = self._answers, b""
-            if not (ciphertext := answers or self._engine.output()):
-                return
-            await self._send(ciphertext, abandoned)
+        if self._sending.locked():
+            await self._sending.acquire()
+        else:
+            self._sending.acquire_nowait()
+        try:
+            while ciphertext := self._next_ciphertext():
+                await self._send(ciphertext, abandoned)
+        except OSError as error:
+            raise NetworkError.from_os("send", error) from None
+        finally:
+            self._sending.release()
+
+    def _next_ciphertext(self) -> bytes:
+        answers, self._answers = self._answers, b""
+        return answers or self._engine.output()
 
     async def flush_answers(self) -> None:
-        """Send what receiving has provoked (a key update's answer); whoever is sending now takes it along.
+        """Send what receiving has provoked (a key update's answer) as far as the wire takes it now.
 
-        A peer that provokes answers and does not read them is heard no further: they would fill the memory.
+        The rest goes with what is sent next, so that hearing the peer never waits for sending to it.  But a peer that
+        provokes answers and does not read them is heard no further: they would fill the memory.  Raises NetworkError.
         """
-        if self._sending.locked():
-            self._answers += self._engine.output()
-        if not self._sending.locked() or len(self._answers) > _ANSWERS_BYTES:
+        self._answers += self._engine.output()
+        if self._answers and not self._sending.locked():
+            try:
+                self._answers = self._answers[send_now(self._outer, memoryview(self._answers)) :]
+            except OSError as error:
+                raise NetworkError.from_os("send", error) from None
+        if len(self._answers) > _ANSWERS_BYTES:
             await self.flush()
 
     async def end(self, abandoned: Callable[[], bool]) -> None:
@@ -94,19 +116,13 @@ class Wire:
 
     async def _send(self, ciphertext: bytes, abandoned: Callable[[], bool]) -> None:
         rest = Rest(ciphertext)
-        self._sending.acquire_nowait()
-        try:
-            rest.pending = rest.pending[send_now(self._outer, rest.pending) :]
-            while rest.pending:
-                waiting_bytes = unacknowledged_bytes(self._outer)
-                with trio.move_on_after(_STALL_S):
-                    await send_rest(self._outer, rest)
-                if rest.pending and unacknowledged_bytes(self._outer) == waiting_bytes and abandoned():
-                    raise NetworkError("the application is gone and the peer does not read", errno.ETIMEDOUT)
-        except OSError as error:
-            raise NetworkError.from_os("send", error) from None
-        finally:
-            self._sending.release()
+        rest.pending = rest.pending[send_now(self._outer, rest.pending) :]
+        while rest.pending:
+            waiting_bytes = unacknowledged_bytes(self._outer)
+            with trio.move_on_after(_STALL_S):
+                await send_rest(self._outer, rest)
+            if rest.pending and unacknowledged_bytes(self._outer) == waiting_bytes and abandoned():
+                raise NetworkError("the application is gone and the peer does not read", errno.ETIMEDOUT)
 
 
 async def shake_hands(engine: Engine, wire: Wire) -> None:
@@ -187,8 +203,10 @@ class Relay:
             await self._wire.drain()
 
     async def _up(self) -> None:
-        while await self._from_application():
-            await self._wire.flush(self._is_abandoned)
+        while (received := await self._from_application())[0]:
+            await self._wire.flush(self._is_abandoned)  # before the other pump could take this for an answer of its own
+            if not received[1]:
+                await trio.lowlevel.checkpoint()
         await self._wire.end(self._is_abandoned)
         await hung_up(self._inner)  # until then it may still read
         self.application_is_gone = not self._told_end  # with both sides shut down, a socket hangs up all the same
@@ -196,11 +214,11 @@ class Relay:
     def _is_abandoned(self) -> bool:
         return has_hung_up(self._inner)
 
-    async def _from_application(self) -> int:
+    async def _from_application(self) -> tuple[int, bool]:
         try:
-            return await receive_into(self._inner, _scratch[:_PLAIN_BYTES], self._encrypt)
+            return await receive_at_once(self._inner, _scratch[:_PLAIN_BYTES], self._encrypt)
         except OSError:  # it closed with unread data; whatever it had written was read before
-            return 0
+            return 0, False
 
     def _encrypt(self, plaintext: memoryview) -> None:
         if plaintext:

@@ -20,6 +20,19 @@ async def receive_into(source: socket.socket, room: memoryview, consume: Callabl
 
     A source that always has more gives the others a turn each time.  OSError as the kernel says.
     """
+    received, waited = await receive_at_once(source, room, consume)
+    if not waited:
+        await trio.lowlevel.checkpoint()
+    return received
+
+
+async def receive_at_once(
+    source: socket.socket, room: memoryview, consume: Callable[[memoryview], None]
+) -> tuple[int, bool]:
+    """As :func:`receive_into`, but nothing else has run since ``consume``; return also whether there was a wait.
+
+    If there was none, the caller owes the others a turn.
+    """
     waited = False
     while True:
         try:
@@ -29,9 +42,7 @@ async def receive_into(source: socket.socket, room: memoryview, consume: Callabl
             waited = True
             continue
         consume(room[:received])
-        if not waited:
-            await trio.lowlevel.checkpoint()
-        return received
+        return received, waited
 
 
 def send_now(sink: socket.socket, data: memoryview) -> int:
