@@ -133,7 +133,8 @@ def _extensions(kind: Kind, own: Key, signer: Key) -> list[tuple[x509.ExtensionT
     if kind.names is not None:
         found.append((x509.SubjectAlternativeName(kind.names), False))
     if kind.authority is not None:
-        found.append((x509.BasicConstraints(kind.authority, kind.path_length), True))
+        length = kind.path_length if kind.authority else None
+        found.append((x509.BasicConstraints(kind.authority, length), True))
     if kind.usage is not None:
         found.append((_key_usage(kind.usage), True))
     if kind.extended is not None:
