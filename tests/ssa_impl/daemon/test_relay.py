@@ -13,6 +13,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from ssa_impl.daemon.relay import Wire
 from ssa_impl.errors import NetworkError, PeerError, TruncationError
 from tests.ssa_impl.daemon.lines import Line, play, push, receive, receive_exactly, send_all, within
 from tests.ssa_impl.tls.peers import server_context
@@ -358,3 +359,34 @@ def test_a_slow_peer_gets_the_last_words_of_an_application_that_is_gone() -> Non
         assert heard == sent
 
     assert play(scene).failure is None
+
+
+class _Pieces:
+    """An engine that has so many pieces of ciphertext to send."""
+
+    def __init__(self, count: int) -> None:
+        self.left = count
+
+    def output(self) -> bytes:
+        if not self.left:
+            return b""
+        self.left -= 1
+        return bytes([self.left]) * 200_000
+
+
+def test_senders_that_wait_for_each_other_all_have_their_turn() -> None:
+    async def main() -> None:
+        near, far = socket.socketpair()
+        with near, far:
+            near.setblocking(False)
+            far.setblocking(False)
+            pieces = _Pieces(3)
+            wire = Wire(near, pieces)  # type: ignore[arg-type]  # it needs no more of an engine here
+            async with trio.open_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(wire.flush)
+                await wait_all_tasks_blocked()
+                arrived = await receive_exactly(far, 600_000)
+            assert arrived == b"".join(bytes([number]) * 200_000 for number in (2, 1, 0))
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.05))
