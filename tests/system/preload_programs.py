@@ -348,6 +348,14 @@ def broken_off_and_taken_up(port: int, ca: str, how: str) -> dict[str, Any]:
     return {"first": first, "second": second, "echo": talk(s), "third": code(s.connect, ("127.0.0.1", port))}
 
 
+def waits_for_a_stopped_daemon(ca: str) -> str:
+    """Ask something that nobody answers."""
+    s = new(ca)
+    wait_for_test("open")
+    say("asking")
+    return string(s, ERROR)
+
+
 # -- files
 
 

@@ -342,6 +342,23 @@ def test_a_handler_may_make_the_same_calls(daemon: Daemon, echoing: Server, ca: 
     assert said == "20 connections, every handler was answered\n"
 
 
+def test_a_daemon_that_is_stopped_leaves_a_program_that_can_be_ended(own_daemon: Daemon, ca: str) -> None:
+    """Signals are kept out while a request waits for its answer; those that end the program are not, for long."""
+    with started(own_daemon, "waits_for_a_stopped_daemon", ca=ca) as program:
+        assert program.hear() == "open"
+        stopped = own_daemon.worker_pids()
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            program.go_on()
+            assert program.hear() == "asking"
+            program.process.terminate()
+            assert program.process.wait(20) == -signal.SIGTERM
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+
+
 def test_a_handler_may_jump_out_of_connect(daemon: Daemon, ca: str, compiled: Path) -> None:
     """What it leaves behind must not keep the daemon at work: the peer sees the end while the program lives on."""
     program = compile_c("preload_jump.c", compiled / "jump")

@@ -26,7 +26,7 @@ static bool has_channel(struct call *call)
         return false;
     if (channel_is_open(&entry->channel))
         return true;
-    if (channel_claim(&entry->channel, call->fd) == 0)
+    if (channel_claim(&entry->channel, call) == 0)
         return true;
     entry->channel.fd = -1;
     entry->dead = true;
@@ -34,14 +34,16 @@ static bool has_channel(struct call *call)
 }
 
 /* Wait for the reply with this number; keep that of a connect of `pending`, whose lock is held, for whoever asks next. */
-static int take_reply(const struct channel *channel, uint32_t number, struct reply *reply, struct entry *pending)
+static int take_reply(const struct call *call, const struct channel *channel, uint32_t number, struct reply *reply,
+                      struct entry *pending)
 {
     struct header header;
 
     for (;;) {
-        ssize_t length =
-            channel_receive(channel, &header, reply ? reply->room : NULL, reply ? reply->size : 0);
+        ssize_t length;
 
+        wait_for_answer(call, channel->fd);
+        length = channel_receive(channel, &header, reply ? reply->room : NULL, reply ? reply->size : 0);
         if (length < 0) {
             if (errno == EINTR)
                 continue;
@@ -66,11 +68,11 @@ static int take_reply(const struct channel *channel, uint32_t number, struct rep
 static int ask_aside(struct call *call, const struct request *request, struct reply *reply)
 {
     struct channel aside;
-    int code = channel_claim(&aside, call->fd);
+    int code = channel_claim(&aside, call);
 
     if (code != 0)
         return GONE;
-    code = channel_send(&aside, 2, request) ? take_reply(&aside, 2, reply, NULL) : GONE;
+    code = channel_send(&aside, 2, request) ? take_reply(call, &aside, 2, reply, NULL) : GONE;
     channel_close(&aside);
     return code;
 }
@@ -89,7 +91,7 @@ int ask(struct call *call, const struct request *request, struct reply *reply)
         uint32_t number = ++entry->number;
 
         if (channel_send(&entry->channel, number, request))
-            code = take_reply(&entry->channel, number, reply, entry);
+            code = take_reply(call, &entry->channel, number, reply, entry);
         if (code == GONE)
             hang_up(entry);
     }

@@ -71,13 +71,13 @@ int call_end(struct call *call, int code)
 }
 
 /* Show a unix stream socket that nobody here knows to the daemon. */
-static struct entry *claim(int fd, ino_t inode)
+static struct entry *claim(const struct call *call, ino_t inode)
 {
     struct channel channel;
     struct entry *entry;
-    int code = channel_origin(fd) == ORIGIN_FOREIGN ? ENOTSOCK : channel_claim(&channel, fd);
+    int code = channel_origin(call->fd) == ORIGIN_FOREIGN ? ENOTSOCK : channel_claim(&channel, call);
 
-    if (code != 0 && channel_origin(fd) != ORIGIN_DAEMON) {
+    if (code != 0 && channel_origin(call->fd) != ORIGIN_DAEMON) {
         if (code != GONE)
             table_note_foreign(inode);
         return NULL;
@@ -88,13 +88,14 @@ static struct entry *claim(int fd, ino_t inode)
     return entry;
 }
 
-static struct entry *find(int fd)
+static struct entry *find(const struct call *call)
 {
+    int fd = call->fd;
     ino_t inode = socket_inode(fd);
     struct entry *entry = inode == 0 ? NULL : table_get(inode);
 
     if (entry == NULL && inode != 0 && is_unix_stream(fd) && !table_knows_foreign(inode))
-        entry = claim(fd, inode);
+        entry = claim(call, inode);
     if (entry != NULL)
         table_mark(fd);
     else
@@ -107,7 +108,7 @@ bool enter(struct call *call, int fd)
     if (!table_marks(fd) && !is_unix_stream(fd))
         return false;
     call_begin(call, fd);
-    call->entry = find(fd);
+    call->entry = find(call);
     if (call->entry != NULL && !call->entry->plain)
         return true;
     call_end(call, 0);
@@ -127,7 +128,7 @@ static bool enter_tcp(struct call *call, int fd, bool opens)
     call->entry = table_get(inode);
     if (call->entry == NULL && opens) {
         table_sweep_if_due();
-        if (channel_hello(&channel, family, fd) != 0)
+        if (channel_hello(&channel, call, family) != 0)
             return true; /* without an entry: ENOTCONN */
         call->entry = table_add(inode, &channel);
         if (call->entry != NULL)

@@ -187,13 +187,14 @@ ssize_t channel_receive(const struct channel *channel, struct header *header, vo
 }
 
 /* The first request on a new channel: its errno, or GONE. */
-static int ask_first(const struct channel *channel, const struct request *request)
+static int ask_first(const struct channel *channel, const struct call *call, const struct request *request)
 {
     struct header header;
 
     if (!channel_send(channel, 1, request))
         return GONE;
     for (;;) {
+        wait_for_answer(call, channel->fd);
         if (channel_receive(channel, &header, NULL, 0) >= 0) {
             if (header.kind == REPLY && header.request == 1)
                 return header.first;
@@ -202,28 +203,28 @@ static int ask_first(const struct channel *channel, const struct request *reques
     }
 }
 
-static int claim_once(struct channel *channel, int fd)
+static int claim_once(struct channel *channel, const struct call *call)
 {
-    struct request request = {.kind = CLAIM, .fds = {fd}, .fd_count = 1};
+    struct request request = {.kind = CLAIM, .fds = {call->fd}, .fd_count = 1};
     int code;
 
     if (channel_dial(channel) != 0)
         return GONE;
-    code = ask_first(channel, &request);
+    code = ask_first(channel, call, &request);
     if (code != 0)
         channel_close(channel);
     return code;
 }
 
 /* What certainly was the daemon's may be claimed by a child before the daemon has read the parent's introduction. */
-int channel_claim(struct channel *channel, int fd)
+int channel_claim(struct channel *channel, const struct call *call)
 {
     static const struct timespec pause = {.tv_nsec = PAUSE_NS};
-    int code = claim_once(channel, fd);
+    int code = claim_once(channel, call);
 
-    for (int attempt = 1; code == ENOTSOCK && attempt < CLAIMS && channel_origin(fd) == ORIGIN_DAEMON; attempt++) {
+    for (int attempt = 1; code == ENOTSOCK && attempt < CLAIMS && channel_origin(call->fd) == ORIGIN_DAEMON; attempt++) {
         nanosleep(&pause, NULL);
-        code = claim_once(channel, fd);
+        code = claim_once(channel, call);
     }
     return code;
 }
@@ -233,14 +234,14 @@ struct request hello(int family, int fd)
     return (struct request){.kind = HELLO, .first = family, .second = getpid(), .fds = {fd}, .fd_count = 1};
 }
 
-int channel_hello(struct channel *channel, int family, int fd)
+int channel_hello(struct channel *channel, const struct call *call, int family)
 {
-    struct request request = hello(family, fd);
+    struct request request = hello(family, call->fd);
     int code = channel_dial(channel);
 
     if (code != 0)
         return code;
-    code = ask_first(channel, &request);
+    code = ask_first(channel, call, &request);
     if (code != 0)
         channel_close(channel);
     return code == GONE ? ENOTCONN : code;

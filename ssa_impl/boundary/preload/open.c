@@ -28,7 +28,7 @@ static int open_socket(struct call *call, int family, int type)
     call->fd = (int)syscall(SYS_socket, AF_UNIX, type, 0);
     if (call->fd < 0)
         return errno;
-    code = channel_hello(&channel, family, call->fd);
+    code = channel_hello(&channel, call, family);
     if (code == 0) {
         call->entry = table_add(socket_inode(call->fd), &channel);
         code = call->entry == NULL ? ENOMEM : 0;

@@ -14,7 +14,8 @@
  * Each entry has a *channel* to the daemon.  A request and its reply happen under the entry's lock with all signals
  * blocked, so that handlers, which may make the same calls, never meet a lock that their own thread holds.  A blocking
  * connect waits without lock, with the application's own signal mask, as the only reader of the channel; requests of
- * others meanwhile go over a second channel that is claimed for the occasion.
+ * others meanwhile go over a second channel that is claimed for the occasion.  Should the daemon not answer at once, the
+ * signals that have no handler are let in: a stopped daemon leaves a program that can be ended.
  *
  * A child of fork shares the channels' open files with its parent and must not talk on them: it keeps them open, since
  * they keep unconnected and listening sockets alive, and claims channels of its own when it needs them.
@@ -82,6 +83,8 @@ struct reply {
 
 /* -- channel.c: one connection to the daemon */
 
+struct call;
+
 struct channel {
     int fd; /* -1: none */
     ino_t inode;
@@ -96,9 +99,9 @@ void channel_close(struct channel *channel);
 bool channel_send(const struct channel *channel, uint32_t number, const struct request *request);
 /* The value's length as it was sent, or -1 and errno: EINTR, or ENOTCONN when the daemon is gone. */
 ssize_t channel_receive(const struct channel *channel, struct header *header, void *room, size_t size);
-int channel_claim(struct channel *channel, int fd); /* 0, ENOTSOCK when it is no secure socket, or GONE */
+int channel_claim(struct channel *channel, const struct call *call); /* 0, ENOTSOCK: no secure socket, or GONE */
 struct request hello(int family, int fd); /* the descriptor that other processes may claim the socket by */
-int channel_hello(struct channel *channel, int family, int fd); /* dials; 0 or the errno of socket() */
+int channel_hello(struct channel *channel, const struct call *call, int family); /* 0, or the errno of socket() */
 
 enum origin { ORIGIN_UNKNOWN, ORIGIN_DAEMON, ORIGIN_FOREIGN };
 enum origin channel_origin(int fd); /* of a unix stream socket, by its names */
@@ -167,6 +170,7 @@ struct waiting {
 };
 
 int wait_readable(const struct call *call, const struct waiting *waiting); /* 0, ENOTCONN, EAGAIN or EINTR */
+void wait_for_answer(const struct call *call, int fd);
 
 /* -- ask.c: one request */
 

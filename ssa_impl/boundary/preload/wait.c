@@ -11,6 +11,8 @@
 
 #include "preload.h"
 
+enum { AT_ONCE_MS = 200 };
+
 /* Whether one of the signals that wait to be let in would end the call with EINTR. */
 static bool would_interrupt(const struct call *call, bool timed)
 {
@@ -75,6 +77,29 @@ static int wait_with(const struct call *call, const struct waiting *waiting, int
         if (interrupted && waiting->interruptible)
             return EINTR;
     }
+}
+
+/* For a request that the daemon answers at once.  Should it not, because it is stopped or the machine is, signals without
+ * a handler are let in: they end or stop the program, and no handler can meet the locks that are held. */
+void wait_for_answer(const struct call *call, int fd)
+{
+    struct pollfd look = {.fd = fd, .events = POLLIN};
+    sigset_t kept_out;
+
+    if (poll(&look, 1, AT_ONCE_MS) != 0)
+        return;
+    sigfillset(&kept_out);
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        struct sigaction action;
+
+        if (sigismember(&call->mask, number) != 1 && sigaction(number, NULL, &action) == 0 &&
+            action.sa_handler == SIG_DFL)
+            sigdelset(&kept_out, number);
+    }
+    pthread_sigmask(SIG_SETMASK, &kept_out, NULL);
+    while (poll(&look, 1, -1) < 0 && errno == EINTR)
+        ;
+    call_keep_signals_out(NULL);
 }
 
 int wait_readable(const struct call *call, const struct waiting *waiting)
