@@ -365,6 +365,54 @@ def test_a_full_queue_keeps_peers_waiting_and_loses_none() -> None:
     play(scene)
 
 
+def test_the_kernel_holds_back_more_peers_than_may_wait() -> None:
+    async def scene(booth: Booth, _peer: Peer) -> None:
+        address = await serving(booth, backlog=0)
+        early = []
+        for _ in range(5):  # one in the queue, four that wait for it
+            early.append(await call(address))
+            await early[-1].shake_hands()
+            await wait_all_tasks_blocked(0.02)
+        late = [await call(address) for _ in range(3)]
+        for caller in late:
+            await caller.send_out()
+        for _ in range(3):
+            await turn_the_clock()
+        for caller in late:
+            with pytest.raises(BlockingIOError):  # connected, as TCP has it, and not answered
+                caller.connection.recv(1)
+        callers = {caller.connection.getsockname(): caller for caller in (*early, *late)}
+        async with trio.open_nursery() as nursery:
+            for caller in late:
+                nursery.start_soon(caller.shake_hands)
+            while callers:
+                await turn_the_clock()
+                while booth.has_peer():
+                    accepted = await booth.accept()
+                    caller = callers.pop(await accepted.name(peer=True))
+                    await talk(accepted, caller)
+                    await part(accepted, caller)
+
+    play(scene, policy=Policy(pending_handshakes=4))
+
+
+def test_a_crowd_of_peers_leaves_others_their_turn() -> None:
+    async def scene(booth: Booth, peer: Peer) -> None:
+        address = await serving(booth)
+        other = booth.worker.booth()
+        await other.open()
+        crowd = [socket.create_connection(address) for _ in range(100)]  # the daemon has had no turn yet
+        number = other.start_connect(peer.sockaddr)
+        taken_before = len(open_descriptors())
+        connection = await peer.accept()
+        assert len(open_descriptors()) - taken_before < 50
+        for end in (*crowd, connection):
+            end.close()
+        assert (await other.reply_to(number)).errno
+
+    play(scene)
+
+
 def test_a_second_listen_changes_the_length_of_the_queue() -> None:
     async def scene(booth: Booth, _peer: Peer) -> None:
         address = await serving(booth, backlog=0)
