@@ -58,6 +58,9 @@ def run(
     quick: Annotated[
         bool, typer.Option("--quick", help="Under a minute: shows that it works, measures nothing.")
     ] = False,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the benchmark's own number of rounds.", show_default=False)
+    ] = None,
     out: Directory = RECORDINGS,
 ) -> None:
     """Measure, and record each benchmark as DIR/NAME.json.
@@ -76,19 +79,19 @@ def run(
     failures = 0
     for name in chosen:
         try:
-            _run_one(name, quick=quick, out=out)
+            _run_one(name, quick=quick, rounds=rounds, out=out)
         except typer.Exit:  # said already; the others go on
             failures += 1
     if failures:
         raise typer.Exit(1)
 
 
-def _run_one(name: str, *, quick: bool, out: Path) -> None:
+def _run_one(name: str, *, quick: bool, rounds: int | None, out: Path) -> None:
     with one_sentence():
         from benchmarks.recording import record
         from benchmarks.records import write
 
-        typer.echo(str(write(record(name, quick=quick, say=typer.echo), out)))
+        typer.echo(str(write(record(name, quick=quick, rounds=rounds, say=typer.echo), out)))
 
 
 @app.command()

@@ -30,17 +30,22 @@ BENCHMARKS = {
 }
 
 
-def record(name: str, *, quick: bool, say: Say) -> Recording:
-    """Run one benchmark.  BenchmarkError when what all of its subjects need cannot be had."""
+def record(name: str, *, quick: bool, rounds: int | None, say: Say) -> Recording:
+    """Run one benchmark, with its own number of rounds unless told.
+
+    BenchmarkError when what all of its subjects need cannot be had.
+    """
     benchmark = BENCHMARKS[name]
     sizes = dict(benchmark.quick if quick else benchmark.sizes)
+    sizes["rounds"] = rounds or sizes["rounds"]
+    options = [*(["--quick"] if quick else []), *([f"--rounds {rounds}"] if rounds else [])]
     findings = Findings(say)
     started_at, begun, load_before = datetime.now(UTC), time.monotonic(), os.getloadavg()
     say(f"{name}: {', '.join(f'{size} {what}' for what, size in sizes.items())}")
     benchmark.measure(sizes, findings)
     return Recording(
         benchmark=name,
-        command=f"python -m benchmarks run {name}{' --quick' if quick else ''}",
+        command=" ".join(["python -m benchmarks run", name, *options]),
         quick=quick,
         started_at=started_at.isoformat(timespec="seconds"),
         duration_s=round(time.monotonic() - begun, 1),

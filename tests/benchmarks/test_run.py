@@ -22,11 +22,12 @@ ROLES = (Role.CLIENT, Role.SERVER)
 
 
 def run(name: str, directory: Path) -> Recording:
-    command = [sys.executable, "-m", "benchmarks", "run", name, "--quick", "--out", str(directory)]
+    command = [sys.executable, "-m", "benchmarks", "run", name, "--quick", "--rounds", "1", "--out", str(directory)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == str(directory / f"{name}.json")
     found = read(directory / f"{name}.json")
+    assert found.command == f"python -m benchmarks run {name} --quick --rounds 1"
     assert (found.quick, found.sizes) == (True, BENCHMARKS[name].quick)
     assert all(len(row.rounds) == found.sizes["rounds"] for row in found.rows)
     assert all(missing.reason for missing in found.missing)
