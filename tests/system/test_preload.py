@@ -25,7 +25,7 @@ from ssa_impl.boundary.preload import LIBRARY
 from ssa_impl.boundary.preload.build import build
 from ssa_impl.cli.generate import HEADER
 from tests.certificates import authority
-from tests.system.daemons import ROOT, Daemon, environment
+from tests.system.daemons import ROOT, Daemon, environment, ssa_run
 from tests.system.servers import BODY, BODY_SHA256, Server, hold, serving, stall, tls, truncate
 from tests.system.test_nonblocking import held_back
 
@@ -39,8 +39,7 @@ def library() -> Path:
 
 
 def under(daemon: Path, *command: str) -> list[str]:
-    ssa = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--boundary", "preload", "--socket", str(daemon)]
-    return [*ssa, "--", *command]
+    return ssa_run(daemon, *command, boundary="preload")
 
 
 class Program:

@@ -138,8 +138,7 @@ def _is_adopted(supervisor: int) -> bool:
 
 
 def test_one_notifying_filter_is_all_that_linux_allows(daemon: Daemon) -> None:
-    forced = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--boundary", "seccomp", "--", "true"]
-    done = run(daemon, "env", f"SSAD_SOCKET={daemon.path}", *forced)
+    done = run(daemon, *ssa_run(daemon.path, "true", boundary="seccomp"))
     assert done.returncode == 3
     assert done.stderr == (
         "ssa: cannot supervise system calls: the process is already under another notifying filter:"

@@ -115,6 +115,7 @@ static void compare(int fd, void *context)
     }
 }
 
+/* Whether the process still has the socket, under whatever number; the numbers found are marked. */
 bool is_open_here(ino_t inode)
 {
     struct search search = {inode, false};
