@@ -55,7 +55,11 @@ class Calls:
 
         def answered(reply: Reply | None) -> None:
             code = errno.ENOTCONN if reply is None else reply.errno
-            if code or not self._hand_over(call, entry, kind):
+            try:
+                given = not code and self._hand_over(call, entry, kind)
+            except OSError as error:  # the application has no descriptor left, or we have none
+                given, code = False, error.errno or errno.EMFILE
+            if not given:
                 self._listener.answer(call.id, error=code)
                 entry.hang_up()
 
