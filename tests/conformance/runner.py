@@ -100,13 +100,20 @@ class Zygote:
     def _ask(self, request: dict[str, Any]) -> socket.socket:
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         line.settimeout(_PATIENCE_S)
-        line.connect(str(self._path))
-        line.sendall(json.dumps(request).encode() + b"\n")
+        try:
+            line.connect(str(self._path))
+            line.sendall(json.dumps(request).encode() + b"\n")
+        except OSError:
+            line.close()
+            raise
         return line
 
     def start(self, wanted: Behaviour, world: dict[str, Any]) -> Program:
         """Start a program.  Raises Failed."""
-        line = self._ask({"behaviour": wanted.name, "world": world})
+        try:
+            line = self._ask({"behaviour": wanted.name, "world": world})
+        except OSError as error:
+            raise Failed(f"no programs come from here any more: {error}\n{self.log()}") from None
         try:
             return Program(line)
         except Failed as failed:
