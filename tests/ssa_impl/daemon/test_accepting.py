@@ -675,7 +675,7 @@ def test_with_resumption_all_connections_of_one_host_come_to_one_worker() -> Non
         address = await listening(booth)
         deliver(second.services, *(await first.mail.receive())[1:])
         await wait_all_tasks_blocked()
-        workers = (first, second)
+        workers, used = (first, second), set()
         for host in ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4"):
             homes = set()
             for _ in range(3):
@@ -687,6 +687,8 @@ def test_with_resumption_all_connections_of_one_host_come_to_one_worker() -> Non
                 homes.add(struct.unpack("=Q", await option(accepted, Opt.TLS_ID))[0] >> 48)
                 await part(accepted, caller)
             assert len(homes) == 1
+            used |= homes
+        assert used == {0, 1}
 
     play_with_two(scene)
 

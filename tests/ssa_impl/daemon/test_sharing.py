@@ -383,6 +383,24 @@ def test_a_claim_goes_from_worker_to_worker(owner: int | None, asked: int) -> No
     assert open_descriptors() == before
 
 
+def test_a_socket_that_has_moved_can_be_claimed_where_it_is_now() -> None:
+    async def scene(first: Worker, second: Worker) -> None:
+        owner, mover = second.booth(), first.booth()
+        await known(owner)
+        await known(mover)
+        joined = await handle(owner)
+        number = mover.post(lambda n: SetOption(n, IPPROTO_TLS, Opt.TLS_CONTEXT, joined))
+        deliver(second.services, *(await first.mail.receive())[1:])
+        assert (await mover.reply_to(number)).errno == 0
+        await mover.ended.wait()
+        assert not first.services.by_inode
+        other = second.side()
+        assert (await other.ask(Claim, [mover.application.fileno()])).errno == 0
+        assert await option(other, Opt.TLS_ID) == await option(mover, Opt.TLS_ID)
+
+    play_with_two(scene)
+
+
 def test_an_accepted_socket_can_be_claimed_once_its_descriptor_was_shown() -> None:
     from tests.ssa_impl.daemon.test_accepting import meet, serving, talk
     from tests.ssa_impl.daemon.test_accepting import part as leave

@@ -81,6 +81,25 @@ def test_the_keys_that_were_used_last_are_kept() -> None:
     assert cache.take(b"favourite", 0) == b"session"
 
 
+def test_a_key_that_is_used_again_stays_with_all_its_sessions() -> None:
+    room = len(fill(SessionCache(), 20_000))
+    cache = SessionCache()
+    cache.keep(b"favourite", b"old", 10)
+    for number in range(room - 10):
+        cache.keep(b"%d" % number, b"session", 10)
+    cache.keep(b"favourite", b"new", 10)
+    for number in range(room, room + 100):
+        cache.keep(b"%d" % number, b"session", 10)
+    assert [cache.take(b"favourite", 0) for _ in range(2)] == [b"new", b"old"]
+
+
+def fill(cache: SessionCache, count: int) -> list[int]:
+    """Keep a session for each number; return those that are still there."""
+    for number in range(count):
+        cache.keep(b"%d" % number, b"session", 10)
+    return [number for number in range(count) if cache.take(b"%d" % number, 0)]
+
+
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20), st.booleans()), max_size=60))
 def test_nothing_is_given_twice_late_or_to_another(calls: list[tuple[int, int, bool]]) -> None:
     cache, kept = SessionCache(), {}
