@@ -49,7 +49,7 @@ LANGUAGES = (
     Language("Python, `select`", "python_select", ".py", BOTH, _PYTHON),
     Language("Python, asyncio `sock_*`", "python_asyncio", ".py", BOTH, _PYTHON),
     Language("Go, `net`", "go", ".go", SECCOMP, ("//",)),
-    Language("PHP, `socket_*`", "php", ".php", SECCOMP, ("//",)),
+    Language("PHP, `socket_*`", "php", ".php", BOTH, ("//",)),
     Language("Perl", "perl", ".pl", BOTH, _HASH),
     Language("Ruby, `Socket`", "ruby", ".rb", BOTH, _HASH),
 )

@@ -1,5 +1,6 @@
 /* The functions in front of libc's.  Calls on descriptors that are no secure sockets go on in the first line. */
-#define _DEFAULT_SOURCE
+#define _GNU_SOURCE
+#include <dlfcn.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -12,6 +13,16 @@ int accept4(int, struct sockaddr *, socklen_t *, int);
 ssize_t __read_chk(int, void *, size_t, size_t);
 ssize_t __recv_chk(int, void *, size_t, size_t, int);
 ssize_t __recvfrom_chk(int, void *, size_t, size_t, int, struct sockaddr *, socklen_t *);
+
+/* A library loaded with RTLD_DEEPBIND (PHP 8.2 loads its extensions so) would bind to libc past us.  The call must stay in
+ * tail position: the loader takes its caller's RUNPATH. */
+EXPORT void *dlopen(const char *file, int mode)
+{
+#ifdef RTLD_DEEPBIND
+    mode &= ~RTLD_DEEPBIND;
+#endif
+    return real()->dlopen(file, mode);
+}
 
 EXPORT int socket(int family, int type, int protocol)
 {

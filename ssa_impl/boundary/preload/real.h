@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 
 #define REAL_CALLS(X)                                                                    \
+    X(void *, dlopen, (const char *, int))                                               \
     X(int, socket, (int, int, int))                                                      \
     X(int, close, (int))                                                                 \
     X(int, connect, (int, const struct sockaddr *, socklen_t))                           \

@@ -29,7 +29,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def wanted() -> set[str]:
     """Return the functions that real.h lists."""
-    return set(re.findall(r"X\(\w+, (\w+),", LIBRARY.with_name("real.h").read_text()))
+    return set(re.findall(r"X\([\w *]+, (\w+),", LIBRARY.with_name("real.h").read_text()))
 
 
 def symbols(library: Path, which: str) -> set[str]:
