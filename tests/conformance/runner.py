@@ -90,7 +90,7 @@ class Zygote:
             self._process = subprocess.Popen(
                 [*command, sys.executable, "-m", "tests.conformance.zygote", str(listener.fileno())],
                 pass_fds=[listener.fileno()],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stderr=self._log,
                 start_new_session=True,
                 env=environment(),
@@ -131,6 +131,8 @@ class Zygote:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._ask({"behaviour": None}).close()
             code = self._process.wait(20)
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         if code is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -54,11 +55,11 @@ def perform(talk: Talk, wanted: Behaviour, given: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Fork a child for each request until one asks for nothing."""
+    """Fork a child for each request until one asks for nothing, or until standard input ends: our test is gone."""
     known = behaviours()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as listener:
-        while serve_next(listener, known):
+        while listener in select.select([listener, sys.stdin], [], [])[0] and serve_next(listener, known):
             pass
 
 
@@ -72,6 +73,8 @@ def serve_next(listener: socket.socket, known: dict[str, Behaviour]) -> bool:
             return False
         if os.fork() == 0:
             listener.close()
+            with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+                os.dup2(nothing.fileno(), 0)
             try:
                 perform(talk, known[request["behaviour"]], request["world"])
             finally:
