@@ -88,16 +88,26 @@ class Supervisor:
                         return
                 elif descriptor == self._children.fileno():
                     self._children.bury()
-                elif (entry := self._by_channel.get(descriptor)) is not None:
-                    self._take_replies(descriptor, entry)
-                elif (entry := self._by_listener.get(descriptor)) is not None:
-                    self._listening.peers_are_there(entry)
                 elif (process := self._by_pidfd.get(descriptor)) is not None:
                     self._ended(process)
+                elif (entry := self._by_channel.get(descriptor) or self._by_listener.get(descriptor)) is not None:
+                    self._attend(descriptor, entry)
             if self._deferred:
                 self._act()
             if self._sweep_at_s is not None and time.monotonic() >= self._sweep_at_s:
                 self._sweep()
+
+    def _attend(self, descriptor: int, entry: Entry) -> None:
+        """Hear what there is about one secure socket; what goes wrong with it is its own end, and nobody else's."""
+        try:
+            if descriptor in self._by_channel:
+                self._take_replies(descriptor, entry)
+            else:
+                self._listening.peers_are_there(entry)
+        except Exception:
+            _log.exception("a defect ended one secure socket; the others go on")
+            self._entries.pop(entry.inode, None)
+            self._forget(entry)
 
     # -- calls
 

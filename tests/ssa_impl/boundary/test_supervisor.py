@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from ssa_impl.boundary.seccomp.children import Children
+from ssa_impl.boundary.seccomp.entry import Entry
 from ssa_impl.boundary.seccomp.filter import architecture
 from ssa_impl.boundary.seccomp.notify import Listener, Notification
 from ssa_impl.boundary.seccomp.supervisor import Supervisor
@@ -65,3 +67,30 @@ def test_a_defect_ends_one_call_and_not_the_supervisor(
         os.close(descriptor)
     assert listener.answers == [(7, 0, errno.EIO)]
     assert "a defect" in caplog.text
+
+
+def test_a_defect_in_what_the_daemon_says_ends_one_socket_and_not_the_supervisor(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    arch = architecture()
+    listener = ScriptedListener(Notification(7, os.getpid(), arch.socket, (2, 1, 205, 0, 0, 0)))
+    children = NoChildren()
+    supervisor = Supervisor(listener, Path("/nowhere"), arch, children)
+    ours, daemons = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    entry = Entry(ours)
+    supervisor._read_channel(entry)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr(supervisor, "_take_replies", broken)
+    supervisor._attend(ours.fileno(), entry)
+    assert entry.channel is None
+    assert daemons.recv(1) == b""
+    assert "a defect" in caplog.text
+    listener.receive()
+    daemons.close()
+    supervisor.run()
+    listener.close()
+    for descriptor in (children._read, children._write):
+        os.close(descriptor)
