@@ -12,6 +12,7 @@ its descriptor altogether, nothing more is carried down, and what it had written
 from __future__ import annotations
 
 import errno
+import math
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -35,6 +36,7 @@ _WIRE_BYTES = 262_144
 _PLAIN_BYTES = 131_072
 _ANSWERS_BYTES = 65_536
 _LINGER_S = 5.0
+_LINGER_READS = 32
 _LINGER_PAUSE_S = 0.01
 """how long, and how fast, we listen to a peer that nobody is left to hear: closing resets what it has not read yet"""
 _STALL_S = 30.0
@@ -106,11 +108,13 @@ class Wire:
         except OSError:
             return  # the peer has reset the connection: there is no wire to end
 
-    async def drain(self, pause_s: float = 0) -> None:
-        """Read the wire to its end and throw it away; with a pause, no faster than that."""
+    async def drain(self, hurried: float = math.inf, pause_s: float = 0) -> None:
+        """Read the wire to its end and throw it away; after so many hurried reads with a pause after each."""
         try:
             while await receive_into(self._outer, _scratch, lambda ignored: None):
-                await trio.sleep(pause_s)
+                hurried -= 1
+                if hurried < 0:
+                    await trio.sleep(pause_s)
         except OSError:
             return
 
@@ -174,7 +178,7 @@ class Relay:
         self._settle()
         if not self._engine.peer_closed:  # closing now would reset what the peer has not read yet
             with trio.move_on_after(_LINGER_S):
-                await self._wire.drain(_LINGER_PAUSE_S)
+                await self._wire.drain(_LINGER_READS, _LINGER_PAUSE_S)
 
     def _settle(self) -> None:
         settled, self._settled = self._settled, lambda: None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ..abi import Opt
 from ..errors import ApplicationError, PolicyError
 from .ciphers import is_tls_1_3, known_ciphers
@@ -17,9 +19,7 @@ def resolve(policy: Policy, request: Request, role: Role = Role.INITIATOR) -> Se
         raise PolicyError("TLS_REMOTE_HOSTNAME is not set: the policy asks for the name of the peer")
     if request.anchors_pem is not None and not policy.honour_application_anchors:
         raise PolicyError("the policy does not let applications choose their trust anchors")
-    low, high = _versions(policy, request)
-    ciphers = tuple(name for name in policy.ciphers if name not in request.disabled_ciphers)
-    low, high = _versions_with_ciphers(low, high, ciphers)
+    low, high, ciphers = _narrowed(*_versions(policy, request), policy.ciphers, request.disabled_ciphers)
     return Settings(
         role=role,
         hostname=None if accepting else request.hostname,
@@ -48,15 +48,19 @@ def _versions(policy: Policy, request: Request) -> tuple[int, int]:
     return low, high
 
 
-def _versions_with_ciphers(low: int, high: int, ciphers: tuple[str, ...]) -> tuple[int, int]:
-    """Narrow the versions to those for which a cipher is left."""
+@lru_cache(maxsize=256)
+def _narrowed(
+    low: int, high: int, allowed: tuple[str, ...], disabled: frozenset[str]
+) -> tuple[int, int, tuple[str, ...]]:
+    """Return the ciphers that are left, and the versions for which one is; raise PolicyError when there is none."""
+    ciphers = tuple(name for name in allowed if name not in disabled)
     if not any(is_tls_1_3(name) for name in ciphers):
         high = min(high, TLS_1_2)
     if all(is_tls_1_3(name) for name in ciphers):
         low = max(low, TLS_1_3)
     if low > high or not ciphers:
         raise PolicyError("no cipher is left for the versions that are allowed")
-    return low, high
+    return low, high, ciphers
 
 
 def _session_ttl_s(policy: Policy, request: Request) -> int:
