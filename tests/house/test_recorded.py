@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
 
 
-@pytest.mark.parametrize("name", ["reference", "example"])
+@pytest.mark.parametrize("name", ["reference", "standard", "example"])
 def test_the_recorded_campaigns_hold(name: str) -> None:
     path = ROOT / "results" / name
     assert check_sums(path) == []
