@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,13 @@ def test_the_readme_says_what_the_reference_says() -> None:
     said = " ".join((ROOT / "README.md").read_text("utf-8").replace("\n> ", " ").split())
     for sentence in (sentences.headline(verdict), sentences.cpu(verdict), sentences.judgement(verdict)):
         assert sentence in said, f"README.md does not say: {sentence}"
+
+
+def test_the_readme_says_what_the_standard_preset_says() -> None:
+    recorded = ROOT / "results" / "standard" / "verdict.json"
+    (verdict,) = VerdictFile.model_validate_json(recorded.read_bytes()).verdicts
+    found = re.search(r"(\S+ % of \S+ slope) \((95 % CI [^)]+)\)", sentences.headline(verdict))
+    assert found is not None
+    said = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"({found[1]}, {found[2]})" in said
+    assert verdict.word in said.partition("the `standard` preset finds them")[2][:40]
