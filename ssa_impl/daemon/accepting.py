@@ -73,7 +73,7 @@ def _set_backlog(application: socket.socket, backlog: int) -> None:
 
 
 async def _begin(session: Session, nursery: trio.Nursery, message: Listen, application: socket.socket) -> None:
-    settings = resolve(session.services.policy, session.socket.request(), Role.ACCEPTOR)
+    settings = resolve(session.services.profile, session.socket.request(), Role.ACCEPTOR)
     context_for(settings)
     session.outer().listen()
     queue = ApplicationListener(application, session.services.runtime, message.backlog)
@@ -110,7 +110,7 @@ def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
     twin = sessions.Session(services, transcript.uid)
     twin.adopt(Outer(transcript.family, wire))
     twin.replay(option for option in transcript.options if option[0] == IPPROTO_TLS)  # the wire has had the others
-    settings = resolve(services.policy, twin.socket.request(), Role.ACCEPTOR)
+    settings = resolve(services.profile, twin.socket.request(), Role.ACCEPTOR)
     services.start(_until_let_go, Acceptor(services, wire, twin.socket, settings, transcript), wire, lifeline)
 
 
@@ -181,7 +181,7 @@ class Acceptor:
 
     def _is_full(self) -> bool:
         """Whether as many authenticated peers wait for the application as handshakes may be under way."""
-        return self._waiting >= self._services.policy.pending_handshakes
+        return self._waiting >= self._services.profile.pending_handshakes
 
     def _home_of(self, peer: socket.socket) -> int:
         """Return which worker a peer is for: with resumption always the same one, which can read its own tickets."""
@@ -237,7 +237,7 @@ class Acceptor:
 
     async def _authenticate(self, number: int, engine: Engine, wire: Wire) -> bool:
         """Shake hands; False when this one had to give way."""
-        while len(self._handshakes) >= self._services.policy.pending_handshakes:
+        while len(self._handshakes) >= self._services.profile.pending_handshakes:
             self._handshakes.popitem(last=False)[1].cancel()
         with trio.CancelScope() as scope:
             self._handshakes[number] = scope

@@ -167,7 +167,7 @@ def _begin(session: Session, message: Connect) -> Establish:
         find = partial(resolve_host, *host)
     else:
         find = partial(_known, parse_sockaddr(outer.family, message.address))
-    settings = resolve(session.services.policy, session.socket.request())
+    settings = resolve(session.services.profile, session.socket.request())
     session.socket.happen(event)
     return partial(_reach, session, outer, find, settings)
 
@@ -220,7 +220,7 @@ def _begin_upgrade(session: Session, message: Upgrade, tcp: socket.socket) -> Es
     if message.hostname.rstrip(b"\0"):
         session.set_option(IPPROTO_TLS, Opt.TLS_REMOTE_HOSTNAME, message.hostname)
     request = session.socket.request()
-    settings = resolve(session.services.policy, request, Role.ACCEPTOR if request.hostname is None else Role.INITIATOR)
+    settings = resolve(session.services.profile, request, Role.ACCEPTOR if request.hostname is None else Role.INITIATOR)
     context_for(settings)
     session.socket.happen(Event.CONNECT_ASYNC)
     tcp.setblocking(False)

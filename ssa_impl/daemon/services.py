@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import DaemonError
-from ..policy.model import Policy
+from ..policy.model import Profile
 from .inner import InnerListener
 from .mail import PARENT, Post, forwarded
 from .relocation import Option
@@ -40,7 +40,7 @@ class SharedContext:
 class Services:
     """One per worker."""
 
-    policy: Policy
+    profile: Profile
     index: int
     worker_count: int
     runtime: Path
@@ -68,8 +68,8 @@ class Services:
 
     def check_room(self, uid: int, adding: int = 0) -> None:
         """Raise DaemonError(ENOBUFS) when this user has more sockets than the policy allows."""
-        if self.open_sockets[uid] + adding > self.policy.sockets_per_user:
-            raise DaemonError(f"the limit of {self.policy.sockets_per_user} secure sockets is reached")
+        if self.open_sockets[uid] + adding > self.profile.sockets_per_user:
+            raise DaemonError(f"the limit of {self.profile.sockets_per_user} secure sockets is reached")
 
     def share_context(self, handle: int, context: SharedContext) -> None:
         """Remember what a handle stands for, the ones used last."""

@@ -65,7 +65,7 @@ class Session:
     def __init__(self, services: Services, uid: int, state: SecureSocket | None = None) -> None:
         self.services = services
         self.uid = uid
-        self.socket = state or SecureSocket(services.next_number(), services.policy)
+        self.socket = state or SecureSocket(services.next_number(), services.profile)
         self.watched = True
         """whether the boundary reads its channel at all times"""
         self.options: list[Option] = []
@@ -253,7 +253,7 @@ class Session:
         """Make a context now: a bad file is this call's error, and connect need not wait for it."""
         try:
             request = self.socket.request(hostname="unset", with_identities=False)
-            context_for(resolve(self.services.policy, request))
+            context_for(resolve(self.services.profile, request))
         except SsaError:
             self.socket.forget(Opt.TLS_TRUSTED_PEER_CERTIFICATES)
             raise

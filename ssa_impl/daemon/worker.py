@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 
 from ..control.channel import close_all, receive_bytes
-from ..policy.model import Policy
+from ..policy.model import Profile
 from .inner import InnerListener
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
@@ -38,7 +38,7 @@ async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime:
             def start(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
                 nursery.start_soon(_guarded, serve_one, *arguments)
 
-            services = Services(Policy(), index, worker_count, runtime, listener, dispatch, start)
+            services = Services(Profile(), index, worker_count, runtime, listener, dispatch, start)
             while received := await _next_post(dispatch):
                 deliver(services, *received)
             nursery.cancel_scope.cancel()

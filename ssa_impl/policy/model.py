@@ -13,8 +13,10 @@ TLS_1_3 = 0x0304
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What applies to every application; the defaults are the built-in policy."""
+class Profile:
+    """What applies to one application; the defaults are the built-in profile."""
+
+    name: str = "default"
 
     version_min: int = TLS_1_2
     """lowest TLS version, wire number"""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from ..abi import OPTIONS, Opt, Option, Phase
 from ..errors import ApplicationError, SsaError
-from ..policy.model import Policy, Request
+from ..policy.model import Profile, Request
 from ..policy.resolve import check_cipher, check_revocation, check_session, check_version
 from ..tls.negotiated import Negotiated
 from .credentials import Credentials
@@ -44,14 +44,14 @@ _FROM_HANDSHAKE: dict[Opt, Callable[[Negotiated], Value | None]] = {
 class SecureSocket:
     """The state machine of one socket; ``number`` is its TLS_ID."""
 
-    def __init__(self, number: int, policy: Policy) -> None:
+    def __init__(self, number: int, profile: Profile) -> None:
         self.state = State.OPEN
         self.negotiated: Negotiated | None = None
         self.error_text = ""
         self.context = number
         """the TLS_CONTEXT that this socket belongs to: its own number, or another's"""
         self._number = number
-        self._policy = policy
+        self._profile = profile
         self._values: dict[Opt, Value] = {}
         self._credentials = Credentials()
         self._disabled: set[str] = set()
@@ -72,7 +72,7 @@ class SecureSocket:
     # -- options
 
     def set_option(self, number: int, data: bytes) -> None:
-        """Take one option.  Errors: ENOPROTOOPT, EOPNOTSUPP (wrong phase), EBADFD, EINVAL, EPROTO (policy)."""
+        """Take one option.  Errors: ENOPROTOOPT, EOPNOTSUPP (wrong phase), EBADFD, EINVAL, EPROTO (profile)."""
         row = _row(number)
         self._check_phase(row, row.set)
         self._take(row.number, parse(row.kind, data))
@@ -81,15 +81,15 @@ class SecureSocket:
         """Keep a value, if the policy lets it be."""
         match option, value:
             case ((Opt.TLS_VERSION_MIN | Opt.TLS_VERSION_MAX), int()):
-                check_version(self._policy, value)
+                check_version(self._profile, value)
             case ((Opt.TLS_DISABLE_CIPHER | Opt.TLS_ENABLE_CIPHER), str()):
                 enable = option is Opt.TLS_ENABLE_CIPHER
-                check_cipher(self._policy, value, enable=enable)
+                check_cipher(self._profile, value, enable=enable)
                 (self._disabled.discard if enable else self._disabled.add)(value)
             case ((Opt.TLS_SESSION_REUSE | Opt.TLS_SESSION_TTL), int()):
-                check_session(self._policy, option, value)
+                check_session(self._profile, option, value)
             case _, int() if option in _REVOCATION:
-                check_revocation(self._policy, option, value)
+                check_revocation(self._profile, option, value)
             case Opt.TLS_CERTIFICATE_CHAIN, bytes():
                 self._credentials.add_chain(value)
             case Opt.TLS_PRIVATE_KEY, bytes():
@@ -175,18 +175,18 @@ class SecureSocket:
             case Opt.TLS_CONTEXT:
                 return self.context
             case Opt.TLS_TRUSTED_CIPHERS:
-                return ":".join(name for name in self._policy.ciphers if name not in self._disabled)
+                return ":".join(name for name in self._profile.ciphers if name not in self._disabled)
         return self._values.get(option, self._default(option))
 
     def _default(self, option: Opt) -> Value | None:
         """What holds when the application has said nothing."""
         match option:
             case Opt.TLS_VERSION_MIN:
-                return self._policy.version_min
+                return self._profile.version_min
             case Opt.TLS_VERSION_MAX:
-                return self._policy.version_max
+                return self._profile.version_max
             case Opt.TLS_SESSION_TTL:
-                return self._policy.session_ttl_s
+                return self._profile.session_ttl_s
             case Opt.TLS_SESSION_REUSE | Opt.TLS_REQUEST_PEER_AUTH:
                 return 0
         return 0 if option in _REVOCATION else None
@@ -204,7 +204,7 @@ class SecureSocket:
     @classmethod
     def accepted(cls, number: int, listener: SecureSocket, agreed: Negotiated) -> SecureSocket:
         """Return the socket of a peer that a listener took in: its options, and no keys."""
-        made = cls(number, listener._policy)
+        made = cls(number, listener._profile)
         made.state = State.CONNECTED
         made.negotiated = agreed
         made.context = listener.context

@@ -14,7 +14,7 @@ from OpenSSL import SSL, crypto
 
 from ssa_impl.errors import PeerError
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Identity, Policy, Request, Role
+from ssa_impl.policy.model import Identity, Profile, Request, Role
 from ssa_impl.policy.resolve import resolve
 from ssa_impl.tls.engine import Engine
 from tests.certificates import authority
@@ -92,7 +92,7 @@ def of_the_daemon(case: Case | None, version: str = "1.3", anchors_pem: bytes = 
     """Judge as a worker does."""
     wire = _VERSIONS[version][0]
     settings = resolve(
-        Policy(),
+        Profile(),
         Request(
             anchors_pem=anchors_pem or (case.anchors_pem if case else authority().anchors_pem),
             version_min=wire,

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography import x509
 
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from tests.certificates import NAME
 from tests.differential.catalogue import CHAINS, encoded, through
 from tests.differential.chains import Case, authority, leaf, resigned
@@ -71,4 +71,4 @@ def test_the_policys_depth_is_shorter_than_openssls() -> None:
     assert of_openssl(_chain_of(10)) == of_the_daemon(_chain_of(10)) == ACCEPTED
     assert of_openssl(_chain_of(11)) == ACCEPTED
     assert of_the_daemon(_chain_of(11)) == Verdict("certificate chain too long")
-    assert of_the_daemon(_chain_of(11), policy=Policy(verify_depth=11)) == ACCEPTED
+    assert of_the_daemon(_chain_of(11), profile=Profile(verify_depth=11)) == ACCEPTED

@@ -18,7 +18,7 @@ from OpenSSL import SSL, crypto
 
 from ssa_impl.errors import ApplicationError, PeerError
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from ssa_impl.tls.engine import Engine
 from tests.certificates import context_from_pem
 from tests.differential.chains import Case
@@ -100,10 +100,10 @@ def _converse(
     raise AssertionError("the two do not come to an end")
 
 
-def of_the_daemon(case: Case, version: str = "1.3", policy: Policy = Policy()) -> Verdict:  # noqa: B008
+def of_the_daemon(case: Case, version: str = "1.3", profile: Profile = Profile()) -> Verdict:  # noqa: B008
     """Judge as a worker does."""
     wire = _VERSIONS[version][0]
-    settings = peers.settings(case.name, policy, anchors_pem=case.anchors_pem, version_min=wire, version_max=wire)
+    settings = peers.settings(case.name, profile, anchors_pem=case.anchors_pem, version_min=wire, version_max=wire)
     try:
         engine = Engine(context_for(settings), settings)
         _converse(engine.handshake, engine.receive, lambda: everything(engine), peer_of(case, version))

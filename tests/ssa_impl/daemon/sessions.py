@@ -35,7 +35,7 @@ from ssa_impl.daemon.post import deliver
 from ssa_impl.daemon.resumption import serve as serve_sessions
 from ssa_impl.daemon.services import Services
 from ssa_impl.daemon.session import Session
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from ssa_impl.sockets.addresses import Address, build_sockaddr, parse_sockaddr
 from ssa_impl.tls.sessions import SessionCache
 from tests.certificates import NAME, authority
@@ -299,14 +299,14 @@ class Worker:
     """One worker, and the parent that it writes to: the parent keeps TLS sessions, and everything else is ``mail``."""
 
     def __init__(
-        self, policy: Policy, directory: Path, nursery: trio.Nursery, index: int = 0, worker_count: int = 1
+        self, profile: Profile, directory: Path, nursery: trio.Nursery, index: int = 0, worker_count: int = 1
     ) -> None:
         self._dispatch, self._parents = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._dispatch, self._parents):
             end.setblocking(False)
         self._listener = InnerListener(directory / f"inner-{index}")
         self.services = Services(
-            policy, index, worker_count, directory, self._listener, self._dispatch, nursery.start_soon
+            profile, index, worker_count, directory, self._listener, self._dispatch, nursery.start_soon
         )
         self._nursery = nursery
         self._sides: list[Side] = []
@@ -397,11 +397,11 @@ def run(main: Main) -> None:
     trio.run(whole, clock=trio.testing.MockClock(autojump_threshold=0.5))
 
 
-def play(scene: Scene, *, policy: Policy = Policy(), context: ssl.SSLContext | None = None) -> None:  # noqa: B008
+def play(scene: Scene, *, profile: Profile = Profile(), context: ssl.SSLContext | None = None) -> None:  # noqa: B008
     """Run one scene with a fresh session and a fresh peer; whatever the session held must be released at its end."""
 
     async def main(directory: Path, nursery: trio.Nursery, stack: contextlib.ExitStack) -> None:
-        worker, peer = Worker(policy, directory, nursery), Peer(context)
+        worker, peer = Worker(profile, directory, nursery), Peer(context)
         stack.callback(worker.close)
         stack.callback(peer.close)
         await scene(worker.booth(), peer)
@@ -410,11 +410,11 @@ def play(scene: Scene, *, policy: Policy = Policy(), context: ssl.SSLContext | N
     run(main)
 
 
-def play_with_two(scene: Callable[[Worker, Worker], Coroutine[Any, Any, None]], policy: Policy = Policy()) -> None:  # noqa: B008
+def play_with_two(scene: Callable[[Worker, Worker], Coroutine[Any, Any, None]], profile: Profile = Profile()) -> None:  # noqa: B008
     """Run one scene with two workers of one daemon; what they write to each other is for the scene to deliver."""
 
     async def main(directory: Path, nursery: trio.Nursery, stack: contextlib.ExitStack) -> None:
-        made = [Worker(policy, directory, nursery, index, 2) for index in range(2)]
+        made = [Worker(profile, directory, nursery, index, 2) for index in range(2)]
         for worker in made:
             stack.callback(worker.close)
         await scene(*made)

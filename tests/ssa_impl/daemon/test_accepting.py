@@ -19,7 +19,7 @@ from ssa_impl.control.messages import AskEnd, Bind, Connect, Hello, Listen
 from ssa_impl.daemon import relocation
 from ssa_impl.daemon.mail import ALL_OTHERS, Post
 from ssa_impl.daemon.post import deliver
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from ssa_impl.sockets.addresses import Address, build_sockaddr, parse_sockaddr
 from tests.certificates import NAME
 from tests.ssa_impl.credentials import Credential, anchors, issued
@@ -276,7 +276,7 @@ def test_a_silent_peer_has_some_seconds() -> None:
         silent.close()
         await part(*await meet(booth, address))
 
-    play(scene, policy=Policy(accept_timeout_s=7))
+    play(scene, profile=Profile(accept_timeout_s=7))
 
 
 def test_the_oldest_of_too_many_handshakes_gives_way() -> None:
@@ -297,7 +297,7 @@ def test_the_oldest_of_too_many_handshakes_gives_way() -> None:
         for connection in silent:
             connection.close()
 
-    play(scene, policy=Policy(pending_handshakes=2))
+    play(scene, profile=Profile(pending_handshakes=2))
 
 
 def test_a_peer_that_goes_away_in_the_middle_makes_room_for_others() -> None:
@@ -312,7 +312,7 @@ def test_a_peer_that_goes_away_in_the_middle_makes_room_for_others() -> None:
             patient.recv(1)
         patient.close()
 
-    play(scene, policy=Policy(pending_handshakes=2))
+    play(scene, profile=Profile(pending_handshakes=2))
 
 
 def test_peers_beyond_the_users_limit_are_turned_away() -> None:
@@ -328,7 +328,7 @@ def test_peers_beyond_the_users_limit_are_turned_away() -> None:
         await wait_all_tasks_blocked(0.05)
         await part(*await meet(booth, address))
 
-    play(scene, policy=Policy(sockets_per_user=2))
+    play(scene, profile=Profile(sockets_per_user=2))
 
 
 # -- the application's queue
@@ -393,7 +393,7 @@ def test_the_kernel_holds_back_more_peers_than_may_wait() -> None:
                     await talk(accepted, caller)
                     await part(accepted, caller)
 
-    play(scene, policy=Policy(pending_handshakes=4))
+    play(scene, profile=Profile(pending_handshakes=4))
 
 
 def test_a_crowd_of_peers_leaves_others_their_turn() -> None:

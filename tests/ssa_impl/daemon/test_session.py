@@ -19,7 +19,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from ssa_impl.abi import IPPROTO_TLS, Opt
 from ssa_impl.control.messages import Bind, Connect, GetName, Hello, Refusal, SetOption
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from ssa_impl.sockets.addresses import build_sockaddr, parse_sockaddr
 from tests.certificates import authority
 from tests.ssa_impl.daemon.lines import receive, receive_exactly, send_all
@@ -549,7 +549,7 @@ def test_anchors_that_the_policy_does_not_honour() -> None:
         assert await booth.set(Opt.TLS_TRUSTED_PEER_CERTIFICATES, authority().anchors_pem) == errno.EPROTO
         assert "trust anchors" in await text(booth)
 
-    play(scene, policy=Policy(honour_application_anchors=False))
+    play(scene, profile=Profile(honour_application_anchors=False))
 
 
 @pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_NETLINK, 0, -1, 2**31 - 1])

@@ -17,7 +17,7 @@ import trio
 
 from ssa_impl.abi import Opt
 from ssa_impl.control.messages import Hello, Upgrade
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from tests.certificates import NAME, authority
 from tests.ssa_impl.credentials import issued
 from tests.ssa_impl.daemon.lines import receive, receive_exactly, send_all, tcp_pair
@@ -246,7 +246,7 @@ def test_a_peer_that_is_silent_has_as_long_as_with_accept() -> None:
             assert await upgrade(booth, line, hostname, blocking=True) == errno.EPROTO
             assert 6 <= trio.current_time() - started < 10
 
-    play(scene, policy=Policy(accept_timeout_s=7))
+    play(scene, profile=Profile(accept_timeout_s=7))
 
 
 # -- what cannot be upgraded: it stays as it was

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import x25519
 
 from ssa_impl.errors import ApplicationError, PolicyError
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Identity, Policy, Request, Role, Settings
+from ssa_impl.policy.model import Identity, Profile, Request, Role, Settings
 from ssa_impl.policy.resolve import resolve
 from tests.certificates import authority
 from tests.ssa_impl.credentials import issued, self_signed
@@ -20,7 +20,7 @@ BEGIN = b"-----BEGIN CERTIFICATE-----\n"
 
 
 def settings(anchors_pem: bytes | None = None, version_min: int | None = None, hostname: str = "a") -> Settings:
-    return resolve(Policy(), Request(hostname, anchors_pem, version_min=version_min))
+    return resolve(Profile(), Request(hostname, anchors_pem, version_min=version_min))
 
 
 def test_equal_settings_share_a_context_and_the_name_does_not_matter() -> None:
@@ -54,7 +54,7 @@ def test_a_nul_after_the_anchors_is_no_harm() -> None:
 
 
 def serving(*identities: Identity, **request: object) -> Settings:
-    return resolve(Policy(), Request(identities=identities, **request), Role.ACCEPTOR)  # type: ignore[arg-type]
+    return resolve(Profile(), Request(identities=identities, **request), Role.ACCEPTOR)  # type: ignore[arg-type]
 
 
 A, B = issued("a.test").identity, issued("b.test", is_rsa=True).identity
@@ -70,14 +70,14 @@ def test_equal_servers_share_a_context_and_others_do_not() -> None:
         serving(A, B, request_peer_auth=True),
         serving(A, B, session_reuse=True),
         serving(A, B, version_min=0x0304),
-        serving(A, B, disabled_ciphers=frozenset(Policy().ciphers[:1])),
+        serving(A, B, disabled_ciphers=frozenset(Profile().ciphers[:1])),
     ]
     assert len({id(context_for(made)) for made in [serving(A, B), *others]}) == 1 + len(others)
 
 
 def test_a_client_with_a_certificate_does_not_share_with_one_without() -> None:
     pem = authority().anchors_pem
-    presenting = resolve(Policy(), Request("a", pem, identities=(A,)))
+    presenting = resolve(Profile(), Request("a", pem, identities=(A,)))
     assert context_for(presenting) is not context_for(settings(pem))
 
 
@@ -95,7 +95,7 @@ WEAK = self_signed("RSA-1024", "weak.test").identity
 
 def test_a_certificate_that_is_too_weak_is_refused() -> None:
     assert "too small" in refused(serving(WEAK))
-    assert "too small" in refused(resolve(Policy(), Request("a", authority().anchors_pem, identities=(WEAK,))))
+    assert "too small" in refused(resolve(Profile(), Request("a", authority().anchors_pem, identities=(WEAK,))))
 
 
 @pytest.mark.parametrize("identities", [(A, WEAK), (WEAK, A)], ids=["last", "first"])

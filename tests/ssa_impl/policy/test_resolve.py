@@ -1,4 +1,4 @@
-"""An application may tighten, never weaken: whatever it asks for, the settings stay inside the policy."""
+"""An application may tighten, never weaken: whatever it asks for, the settings stay inside the profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ssa_impl.abi import Opt
 from ssa_impl.errors import ApplicationError, PolicyError, SsaError
 from ssa_impl.policy.ciphers import default_ciphers, is_tls_1_3
-from ssa_impl.policy.model import Policy, Request, Role, Settings
+from ssa_impl.policy.model import Profile, Request, Role, Settings
 from ssa_impl.policy.resolve import check_cipher, check_revocation, check_session, check_version, resolve
 from tests.ssa_impl.credentials import self_signed
 from tests.ssa_impl.outcomes import outcome
@@ -22,7 +22,7 @@ NEW, OLD = "TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"
 IDENTITY = self_signed("P-256", "a.test").identity
 CIPHERS = st.lists(st.sampled_from([*default_ciphers()[:5], NEW, OLD]), unique=True)
 POLICIES = st.builds(
-    Policy,
+    Profile,
     version_min=st.sampled_from([0x0303, 0x0304]),
     version_max=st.just(0x0304),
     honour_application_anchors=st.booleans(),
@@ -52,38 +52,38 @@ REQUESTS = st.builds(
 ROLES = st.sampled_from(Role)
 
 
-def settled(policy: Policy, request: Request, role: Role) -> Settings | None:
+def settled(profile: Profile, request: Request, role: Role) -> Settings | None:
     """Return the settings, None for a request that the policy refuses."""
-    settings, error = outcome(resolve, policy, request, role)
+    settings, error = outcome(resolve, profile, request, role)
     assert settings is not None or (isinstance(error, PolicyError) and error.errno == errno.EPROTO and error.text)
     return settings
 
 
 @given(POLICIES, REQUESTS, ROLES)
-def test_settings_are_never_weaker_than_the_policy(policy: Policy, request: Request, role: Role) -> None:
-    settings = settled(policy, request, role)
+def test_settings_are_never_weaker_than_the_policy(profile: Profile, request: Request, role: Role) -> None:
+    settings = settled(profile, request, role)
     if settings is None:
         return
-    assert policy.version_min <= settings.version_min <= settings.version_max <= policy.version_max
+    assert profile.version_min <= settings.version_min <= settings.version_max <= profile.version_max
     assert settings.ciphers
-    assert set(settings.ciphers) <= set(policy.ciphers)
-    assert sorted(settings.ciphers, key=policy.ciphers.index) == list(settings.ciphers)
-    assert settings.anchors_pem is None or policy.honour_application_anchors
-    assert settings.truncation_allowed == policy.truncation_allowed
-    assert settings.verify_depth == policy.verify_depth
-    assert settings.session_ttl_s <= (policy.session_ttl_s if policy.session_reuse_allowed else 0)
+    assert set(settings.ciphers) <= set(profile.ciphers)
+    assert sorted(settings.ciphers, key=profile.ciphers.index) == list(settings.ciphers)
+    assert settings.anchors_pem is None or profile.honour_application_anchors
+    assert settings.truncation_allowed == profile.truncation_allowed
+    assert settings.verify_depth == profile.verify_depth
+    assert settings.session_ttl_s <= (profile.session_ttl_s if profile.session_reuse_allowed else 0)
     if role is Role.INITIATOR:
         assert settings.authenticate_peer
-        assert settings.hostname is not None or not policy.hostname_required
-        assert settings.handshake_timeout_s == policy.handshake_timeout_s
+        assert settings.hostname is not None or not profile.hostname_required
+        assert settings.handshake_timeout_s == profile.handshake_timeout_s
     else:
         assert settings.identities
-        assert settings.handshake_timeout_s == policy.accept_timeout_s
+        assert settings.handshake_timeout_s == profile.accept_timeout_s
 
 
 @given(POLICIES, REQUESTS, ROLES)
-def test_what_was_asked_for_is_given_or_more_strictly_or_refused(policy: Policy, request: Request, role: Role) -> None:
-    settings = settled(policy, request, role)
+def test_what_was_asked_for_is_given_or_stricter_or_refused(profile: Profile, request: Request, role: Role) -> None:
+    settings = settled(profile, request, role)
     if settings is None:
         return
     accepting = role is Role.ACCEPTOR
@@ -94,9 +94,9 @@ def test_what_was_asked_for_is_given_or_more_strictly_or_refused(policy: Policy,
     assert settings.alpn == request.alpn
     assert settings.identities == request.identities
     assert settings.authenticate_peer or not request.request_peer_auth
-    assert settings.version_min >= (request.version_min or policy.version_min)
-    assert settings.version_max <= (request.version_max or policy.version_max)
-    assert set(settings.ciphers) == set(policy.ciphers) - request.disabled_ciphers
+    assert settings.version_min >= (request.version_min or profile.version_min)
+    assert settings.version_max <= (request.version_max or profile.version_max)
+    assert set(settings.ciphers) == set(profile.ciphers) - request.disabled_ciphers
     if not request.session_reuse:
         assert settings.session_ttl_s == 0
     elif request.session_ttl_s is not None:
@@ -104,51 +104,51 @@ def test_what_was_asked_for_is_given_or_more_strictly_or_refused(policy: Policy,
 
 
 @given(POLICIES, REQUESTS, ROLES)
-def test_every_version_that_is_left_has_a_cipher(policy: Policy, request: Request, role: Role) -> None:
-    if (settings := settled(policy, request, role)) is not None:
+def test_every_version_that_is_left_has_a_cipher(profile: Profile, request: Request, role: Role) -> None:
+    if (settings := settled(profile, request, role)) is not None:
         generations = {is_tls_1_3(name) for name in settings.ciphers}
         assert {version == 0x0304 for version in (settings.version_min, settings.version_max)} <= generations
 
 
 @given(POLICIES)
-def test_asking_for_a_name_alone_is_always_possible(policy: Policy) -> None:
-    assert resolve(policy, Request(hostname="example.com")).hostname == "example.com"
+def test_asking_for_a_name_alone_is_always_possible(profile: Profile) -> None:
+    assert resolve(profile, Request(hostname="example.com")).hostname == "example.com"
 
 
 @pytest.mark.parametrize(
     ("policy", "request_", "text"),
     [
-        (Policy(), Request(), "TLS_REMOTE_HOSTNAME is not set"),
-        (Policy(), Request("a", version_min=0x0302), "outside the policy's range"),
-        (Policy(), Request("a", version_max=0x0305), "outside the policy's range"),
-        (Policy(version_min=0x0304), Request("a", version_min=0x0303), "outside the policy's range"),
-        (Policy(version_min=0x0304), Request("a", version_max=0x0303), "outside the policy's range"),
-        (Policy(), Request("a", version_min=0x0304, version_max=0x0303), "no version is left"),
-        (Policy(honour_application_anchors=False), Request("a", b"pem"), "trust anchors"),
-        (Policy(ciphers=(NEW,)), Request("a", disabled_ciphers=frozenset({NEW})), "no cipher is left"),
-        (Policy(ciphers=(NEW,)), Request("a", version_max=0x0303), "no cipher is left"),
-        (Policy(ciphers=(OLD,)), Request("a", version_min=0x0304), "no cipher is left"),
-        (Policy(), Request("a", version_min=0x0304, disabled_ciphers=frozenset(default_ciphers()[:3])), "no cipher"),
+        (Profile(), Request(), "TLS_REMOTE_HOSTNAME is not set"),
+        (Profile(), Request("a", version_min=0x0302), "outside the policy's range"),
+        (Profile(), Request("a", version_max=0x0305), "outside the policy's range"),
+        (Profile(version_min=0x0304), Request("a", version_min=0x0303), "outside the policy's range"),
+        (Profile(version_min=0x0304), Request("a", version_max=0x0303), "outside the policy's range"),
+        (Profile(), Request("a", version_min=0x0304, version_max=0x0303), "no version is left"),
+        (Profile(honour_application_anchors=False), Request("a", b"pem"), "trust anchors"),
+        (Profile(ciphers=(NEW,)), Request("a", disabled_ciphers=frozenset({NEW})), "no cipher is left"),
+        (Profile(ciphers=(NEW,)), Request("a", version_max=0x0303), "no cipher is left"),
+        (Profile(ciphers=(OLD,)), Request("a", version_min=0x0304), "no cipher is left"),
+        (Profile(), Request("a", version_min=0x0304, disabled_ciphers=frozenset(default_ciphers()[:3])), "no cipher"),
     ],
 )
-def test_refusals_say_why(policy: Policy, request_: Request, text: str) -> None:
+def test_refusals_say_why(profile: Profile, request_: Request, text: str) -> None:
     with pytest.raises(PolicyError, match=text):
-        resolve(policy, request_)
+        resolve(profile, request_)
 
 
 def test_a_server_needs_somebody_to_be() -> None:
     with pytest.raises(PolicyError, match="a server needs TLS_CERTIFICATE_CHAIN"):
-        resolve(Policy(), Request(), Role.ACCEPTOR)
+        resolve(Profile(), Request(), Role.ACCEPTOR)
 
 
 def test_a_server_needs_no_hostname() -> None:
-    assert resolve(Policy(), Request(identities=(IDENTITY,)), Role.ACCEPTOR).identities == (IDENTITY,)
+    assert resolve(Profile(), Request(identities=(IDENTITY,)), Role.ACCEPTOR).identities == (IDENTITY,)
 
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_server_asks_for_certificates_when_the_application_does(asked: bool) -> None:
     request = Request(identities=(IDENTITY,), request_peer_auth=asked)
-    assert resolve(Policy(), request, Role.ACCEPTOR).authenticate_peer is asked
+    assert resolve(Profile(), request, Role.ACCEPTOR).authenticate_peer is asked
 
 
 @pytest.mark.parametrize(
@@ -157,24 +157,24 @@ def test_a_server_asks_for_certificates_when_the_application_does(asked: bool) -
     ids=["none", "the new one", "the old one"],
 )
 def test_versions_without_a_cipher_are_left_out(disabled: set[str], versions: tuple[int, int]) -> None:
-    settings = resolve(Policy(ciphers=(NEW, OLD)), Request("a", disabled_ciphers=frozenset(disabled)))
+    settings = resolve(Profile(ciphers=(NEW, OLD)), Request("a", disabled_ciphers=frozenset(disabled)))
     assert (settings.version_min, settings.version_max) == versions
 
 
 @pytest.mark.parametrize(
     ("policy", "reuse", "asked_s", "given_s"),
     [
-        (Policy(session_ttl_s=100), False, None, 0),
-        (Policy(session_ttl_s=100), False, 50, 0),
-        (Policy(session_ttl_s=100), True, None, 100),
-        (Policy(session_ttl_s=100), True, 50, 50),
-        (Policy(session_ttl_s=100), True, 0, 0),
-        (Policy(session_ttl_s=100), True, 200, 100),
-        (Policy(session_ttl_s=100, session_reuse_allowed=False), True, 50, 0),
+        (Profile(session_ttl_s=100), False, None, 0),
+        (Profile(session_ttl_s=100), False, 50, 0),
+        (Profile(session_ttl_s=100), True, None, 100),
+        (Profile(session_ttl_s=100), True, 50, 50),
+        (Profile(session_ttl_s=100), True, 0, 0),
+        (Profile(session_ttl_s=100), True, 200, 100),
+        (Profile(session_ttl_s=100, session_reuse_allowed=False), True, 50, 0),
     ],
 )
-def test_how_long_sessions_may_be_resumed(policy: Policy, reuse: bool, asked_s: int | None, given_s: int) -> None:
-    settings = resolve(policy, Request("a", session_reuse=reuse, session_ttl_s=asked_s))
+def test_how_long_sessions_may_be_resumed(profile: Profile, reuse: bool, asked_s: int | None, given_s: int) -> None:
+    settings = resolve(profile, Request("a", session_reuse=reuse, session_ttl_s=asked_s))
     assert settings.session_ttl_s == given_s
 
 
@@ -190,27 +190,27 @@ def refusal(check: object, *arguments: object, **named: object) -> SsaError | No
     ("version", "fits"), [(0x0302, False), (0x0303, True), (0x0304, True), (0x0305, False)], ids=hex
 )
 def test_versions_one_by_one(version: int, fits: bool) -> None:
-    assert (refusal(check_version, Policy(), version) is None) is fits
+    assert (refusal(check_version, Profile(), version) is None) is fits
 
 
 @pytest.mark.parametrize("enable", [True, False])
 def test_ciphers_one_by_one(enable: bool) -> None:
-    policy = Policy(ciphers=(NEW,))
-    assert refusal(check_cipher, policy, NEW, enable=enable) is None
-    assert isinstance(refusal(check_cipher, policy, OLD, enable=enable), PolicyError) is enable
-    assert isinstance(refusal(check_cipher, policy, "nobody", enable=enable), ApplicationError)
+    profile = Profile(ciphers=(NEW,))
+    assert refusal(check_cipher, profile, NEW, enable=enable) is None
+    assert isinstance(refusal(check_cipher, profile, OLD, enable=enable), PolicyError) is enable
+    assert isinstance(refusal(check_cipher, profile, "nobody", enable=enable), ApplicationError)
 
 
 def test_sessions_one_by_one() -> None:
-    policy = Policy(session_ttl_s=100, session_reuse_allowed=False)
-    assert refusal(check_session, policy, Opt.TLS_SESSION_REUSE, 0) is None
-    assert refusal(check_session, policy, Opt.TLS_SESSION_TTL, 100) is None
-    assert isinstance(refusal(check_session, policy, Opt.TLS_SESSION_REUSE, 1), PolicyError)
-    assert isinstance(refusal(check_session, policy, Opt.TLS_SESSION_TTL, 101), PolicyError)
+    profile = Profile(session_ttl_s=100, session_reuse_allowed=False)
+    assert refusal(check_session, profile, Opt.TLS_SESSION_REUSE, 0) is None
+    assert refusal(check_session, profile, Opt.TLS_SESSION_TTL, 100) is None
+    assert isinstance(refusal(check_session, profile, Opt.TLS_SESSION_REUSE, 1), PolicyError)
+    assert isinstance(refusal(check_session, profile, Opt.TLS_SESSION_TTL, 101), PolicyError)
 
 
 def test_revocation_one_by_one() -> None:
-    policy = Policy(revocation_sources=frozenset({Opt.TLS_CRL_CHECKS}))
-    assert refusal(check_revocation, policy, Opt.TLS_CRL_CHECKS, 1) is None
-    assert refusal(check_revocation, policy, Opt.TLS_OCSP_CHECKS, 0) is None
-    assert isinstance(refusal(check_revocation, policy, Opt.TLS_OCSP_CHECKS, 1), PolicyError)
+    profile = Profile(revocation_sources=frozenset({Opt.TLS_CRL_CHECKS}))
+    assert refusal(check_revocation, profile, Opt.TLS_CRL_CHECKS, 1) is None
+    assert refusal(check_revocation, profile, Opt.TLS_OCSP_CHECKS, 0) is None
+    assert isinstance(refusal(check_revocation, profile, Opt.TLS_OCSP_CHECKS, 1), PolicyError)

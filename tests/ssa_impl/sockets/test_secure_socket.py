@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ssa_impl.abi import OPTIONS, Opt, Phase
 from ssa_impl.errors import ApplicationError, NetworkError, PeerError, PolicyError, SsaError
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from ssa_impl.sockets.secure_socket import SecureSocket
 from ssa_impl.sockets.states import Event, State
 from ssa_impl.tls.negotiated import Negotiated
@@ -49,8 +49,8 @@ VALID = {
 AFTER_ONLY = [Opt.TLS_CHOSEN_CIPHER, Opt.TLS_RESUMED_SESSION, Opt.TLS_VERSION_CONN, Opt.TLS_CHOSEN_GROUP]
 
 
-def new(policy: Policy = Policy()) -> SecureSocket:  # noqa: B008
-    return SecureSocket(7, policy)
+def new(profile: Profile = Profile()) -> SecureSocket:  # noqa: B008
+    return SecureSocket(7, profile)
 
 
 def connected() -> SecureSocket:
@@ -162,7 +162,7 @@ def test_versions_default_to_the_policys() -> None:
 
 
 def test_a_version_below_the_policys_is_a_weakening() -> None:
-    made = new(Policy(version_min=0x0304))
+    made = new(Profile(version_min=0x0304))
     with pytest.raises(PolicyError) as caught:
         made.set_option(Opt.TLS_VERSION_MIN, struct.pack("=i", 0x0303))
     assert caught.value.errno == errno.EPROTO
@@ -258,7 +258,7 @@ def test_no_sequence_of_calls_raises_anything_but_an_errno(calls: list[tuple[boo
 # -- ciphers
 
 FIRST, SECOND, THIRD = "TLS_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-RSA-AES256-GCM-SHA384"
-THREE = Policy(ciphers=(FIRST, SECOND, THIRD))
+THREE = Profile(ciphers=(FIRST, SECOND, THIRD))
 
 
 def in_force(made: SecureSocket) -> list[str]:
@@ -266,7 +266,7 @@ def in_force(made: SecureSocket) -> list[str]:
 
 
 def test_the_policys_ciphers_are_in_force() -> None:
-    assert in_force(new()) == list(Policy().ciphers)
+    assert in_force(new()) == list(Profile().ciphers)
     assert in_force(new(THREE)) == [FIRST, SECOND, THIRD]
 
 
@@ -299,7 +299,7 @@ def test_a_cipher_beyond_the_policy_can_be_disabled_and_not_enabled() -> None:
 
 
 def test_sessions_are_as_the_policy_says_until_the_application_says_less() -> None:
-    made = new(Policy(session_ttl_s=100))
+    made = new(Profile(session_ttl_s=100))
     assert made.get_option(Opt.TLS_SESSION_REUSE) == struct.pack("=i", 0)
     assert made.get_option(Opt.TLS_SESSION_TTL) == struct.pack("=q", 100)
     assert made.request().session_ttl_s is None
@@ -312,13 +312,13 @@ def test_sessions_are_as_the_policy_says_until_the_application_says_less() -> No
 
 @pytest.mark.parametrize("seconds", [101, 2**63 - 1])
 def test_a_session_is_never_kept_for_longer_than_the_policy_says(seconds: int) -> None:
-    made = new(Policy(session_ttl_s=100))
+    made = new(Profile(session_ttl_s=100))
     assert code_of(made.set_option, Opt.TLS_SESSION_TTL, struct.pack("=q", seconds)) == errno.EPROTO
     assert made.get_option(Opt.TLS_SESSION_TTL) == struct.pack("=q", 100)
 
 
 def test_no_sessions_where_the_policy_allows_none() -> None:
-    made = new(Policy(session_reuse_allowed=False))
+    made = new(Profile(session_reuse_allowed=False))
     assert code_of(made.set_option, Opt.TLS_SESSION_REUSE, struct.pack("=i", 1)) == errno.EPROTO
     made.set_option(Opt.TLS_SESSION_REUSE, struct.pack("=i", 0))
     assert not made.request().session_reuse
@@ -359,7 +359,7 @@ def test_a_check_that_is_not_made_does_not_seem_to_be_made(option: Opt) -> None:
     made = new()
     assert code_of(made.set_option, option, struct.pack("=i", 1)) == errno.EPROTO
     assert made.get_option(option) == struct.pack("=i", 0)
-    able = new(Policy(revocation_sources=frozenset({option})))
+    able = new(Profile(revocation_sources=frozenset({option})))
     able.set_option(option, struct.pack("=i", 1))
     assert able.get_option(option) == struct.pack("=i", 1)
     for other in set(REVOCATION) - {option}:

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Identity, Policy, Request, Role, Settings
+from ssa_impl.policy.model import Identity, Profile, Request, Role, Settings
 from ssa_impl.policy.resolve import resolve
 from ssa_impl.tls.engine import Engine
 from tests.certificates import NAME, authority
@@ -16,15 +16,15 @@ ROOM_BYTES = 262_144
 ONLY = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-def settings(hostname: str = NAME, policy: Policy = Policy(), **request: object) -> Settings:  # noqa: B008
+def settings(hostname: str = NAME, profile: Profile = Profile(), **request: object) -> Settings:  # noqa: B008
     """Return settings that trust the tests' authority."""
     request.setdefault("anchors_pem", authority().anchors_pem)
-    return resolve(policy, Request(hostname, **request))  # type: ignore[arg-type]
+    return resolve(profile, Request(hostname, **request))  # type: ignore[arg-type]
 
 
-def new_engine(hostname: str = NAME, policy: Policy = Policy(), **request: object) -> Engine:  # noqa: B008
+def new_engine(hostname: str = NAME, profile: Profile = Profile(), **request: object) -> Engine:  # noqa: B008
     """Return an engine that trusts the tests' authority."""
-    made = settings(hostname, policy, **request)
+    made = settings(hostname, profile, **request)
     return Engine(context_for(made), made)
 
 
@@ -35,10 +35,10 @@ def server_context(version: str = "1.3", fault: str = "", *, rsa: bool = False) 
     return context
 
 
-def acceptor_settings(*identities: Identity, policy: Policy = Policy(), **request: object) -> Settings:  # noqa: B008
+def acceptor_settings(*identities: Identity, profile: Profile = Profile(), **request: object) -> Settings:  # noqa: B008
     """Return settings of a server that trusts the tests' authority, should it ask for certificates."""
     request.setdefault("anchors_pem", anchors())
-    return resolve(policy, Request(identities=identities or (issued().identity,), **request), Role.ACCEPTOR)  # type: ignore[arg-type]
+    return resolve(profile, Request(identities=identities or (issued().identity,), **request), Role.ACCEPTOR)  # type: ignore[arg-type]
 
 
 def acceptor(*identities: Identity, **request: object) -> Engine:

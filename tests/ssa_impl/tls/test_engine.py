@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from ssa_impl.errors import PeerError, TruncationError
-from ssa_impl.policy.model import Policy
+from ssa_impl.policy.model import Profile
 from ssa_impl.tls.engine import Engine
 from tests.certificates import NAME, authority
 from tests.ssa_impl.tls.peers import (
@@ -175,7 +175,7 @@ def test_truncation_inside_a_record(version: str, cut: int) -> None:
 
 
 def test_truncation_may_be_allowed_by_the_policy() -> None:
-    engine, peer = new_engine(policy=Policy(truncation_allowed=True)), MemoryPeer()
+    engine, peer = new_engine(profile=Profile(truncation_allowed=True)), MemoryPeer()
     shake_hands(engine, peer)
     peer.write(b"all of it")
     engine.receive(peer.output())

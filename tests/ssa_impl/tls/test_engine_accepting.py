@@ -15,7 +15,7 @@ from OpenSSL import SSL
 
 from ssa_impl.errors import PeerError, TruncationError
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Identity, Policy
+from ssa_impl.policy.model import Identity, Profile
 from ssa_impl.tls.engine import Engine
 from tests.certificates import NAME
 from tests.ssa_impl.credentials import issued, new_key, sign_for_itself, stranger
@@ -404,7 +404,7 @@ def test_a_first_message_that_is_cut(size: int) -> None:
 
 
 def test_truncation_may_be_allowed_by_the_policy() -> None:
-    made = acceptor_settings(policy=Policy(truncation_allowed=True))
+    made = acceptor_settings(profile=Profile(truncation_allowed=True))
     engine, client = Engine(context_for(made), made), MemoryClient()
     shake_hands(engine, client)
     engine.receive(None)

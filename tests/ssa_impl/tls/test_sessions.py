@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Policy, Request, Settings
+from ssa_impl.policy.model import Profile, Request, Settings
 from ssa_impl.policy.resolve import resolve
 from ssa_impl.tls.engine import Engine
 from ssa_impl.tls.sessions import DIGEST_BYTES, Resumable, SessionCache, digest
@@ -127,8 +127,8 @@ ADDRESS = ("127.0.0.1", 443)
 WANTED = Request(NAME, anchors(), session_reuse=True, alpn=("h2",))
 
 
-def settled(request: Request = WANTED, policy: Policy = Policy()) -> Settings:  # noqa: B008
-    return resolve(policy, request)
+def settled(request: Request = WANTED, profile: Profile = Profile()) -> Settings:  # noqa: B008
+    return resolve(profile, request)
 
 
 def test_equal_connections_have_equal_keys() -> None:
@@ -136,7 +136,7 @@ def test_equal_connections_have_equal_keys() -> None:
     assert len(digest(7, ADDRESS, settled())) == DIGEST_BYTES
 
 
-CIPHER = Policy().ciphers[0]
+CIPHER = Profile().ciphers[0]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ CIPHER = Policy().ciphers[0]
         digest((1000, "/bin/a"), ADDRESS, settled(replace(WANTED, version_min=0x0304))),
         digest((1000, "/bin/a"), ADDRESS, settled(replace(WANTED, disabled_ciphers=frozenset({CIPHER})))),
         digest((1000, "/bin/a"), ADDRESS, settled(replace(WANTED, identities=(issued("client.test").identity,)))),
-        digest((1000, "/bin/a"), ADDRESS, settled(WANTED, Policy(verify_depth=3))),
+        digest((1000, "/bin/a"), ADDRESS, settled(WANTED, Profile(verify_depth=3))),
     ],
     ids=[
         "user",

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from ssa_impl.daemon.relay import Relay, Wire
 from ssa_impl.errors import SsaError
 from ssa_impl.policy.contexts import context_for
-from ssa_impl.policy.model import Identity, Policy, Request, Role
+from ssa_impl.policy.model import Identity, Profile, Request, Role
 from ssa_impl.policy.resolve import resolve
 from ssa_impl.tls.engine import Engine
 from tests.certificates import NAME, authority
@@ -47,7 +47,7 @@ def identity() -> Identity:
 def initiator(version: str) -> Engine:
     """Return an engine that wants the tests' peer."""
     only = VERSIONS[version]
-    settings = resolve(Policy(), Request(NAME, authority().anchors_pem, version_min=only, version_max=only))
+    settings = resolve(Profile(), Request(NAME, authority().anchors_pem, version_min=only, version_max=only))
     return Engine(context_for(settings), settings)
 
 
@@ -55,7 +55,7 @@ def acceptor(version: str) -> Engine:
     """Return an engine that is the tests' peer."""
     only = VERSIONS[version]
     request = Request(identities=(identity(),), version_min=only, version_max=only)
-    settings = resolve(Policy(), request, Role.ACCEPTOR)
+    settings = resolve(Profile(), request, Role.ACCEPTOR)
     return Engine(context_for(settings), settings)
 
 
