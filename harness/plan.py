@@ -25,8 +25,10 @@ from harness.links.remote import target_of
 from harness.records import Boundary, Judgement, Profile, Stack
 from harness.routes import Route, routes
 
-PRESETS = ("smoke", "standard", "paper")
+PRESETS = ("smoke", "standard", "paper", "aa", "inject")
 MAX_PROCESSES = 1000
+YOUNGER_FIELDS = ("inject_ms_per_process",)
+"""Fields younger than campaigns on record: at their default they are no part of the hash, which so stays."""
 
 
 class Plan(BaseModel):
@@ -54,6 +56,12 @@ class Plan(BaseModel):
     trial_timeout_s: float = Field(60.0, gt=0, le=3600, description="for each step of a trial")
     max_attempts: int = Field(3, ge=1, le=100, description="times that a pair is tried before it is given up")
     warm_up: int = Field(2, ge=0, le=100, description="trials of each stack before the first one; never recorded")
+    inject_ms_per_process: float = Field(
+        0.0,
+        ge=0,
+        le=1000,
+        description="held back for each process of a trial: every client of the second arm begins n times this later",
+    )
     judgement: Judgement = Field(
         default_factory=lambda: Judgement.model_validate({}), description="what the analysis obeys"
     )
@@ -99,6 +107,10 @@ class Plan(BaseModel):
         """Every way to TLS that is needed, baseline first."""
         return routes(self.stacks, self.boundaries)
 
+    def held_back_ns(self, arm: int, n: int) -> int:
+        """How much later than the release the clients of a trial begin, by the injected delay."""
+        return round(self.inject_ms_per_process * n * 1e6) if arm == 1 else 0
+
     @property
     def trials(self) -> int:
         """Trials when nothing fails, without warm-up."""
@@ -107,7 +119,11 @@ class Plan(BaseModel):
     @property
     def sha256(self) -> str:
         """Hash of the canonical JSON: the same plan has the same hash, whatever file it came from."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        fields = self.model_dump(mode="json")
+        for name in YOUNGER_FIELDS:
+            if fields[name] == Plan.model_fields[name].default:
+                del fields[name]
+        text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -190,6 +190,7 @@ class Manifest(Record):
     seed: int
     plan_sha256: str
     judgement: Judgement
+    inject_ms_per_process: float = Field(default=0.0, ge=0, description="held back in the second arm, a known truth")
 
 
 CAMPAIGN_FILES = ("plan.json", "environment.json", "trials.jsonl", "samples.jsonl")

@@ -146,6 +146,7 @@ def _manifest(plan: Plan, campaign: str, link: LinkKind, server: str) -> Manifes
         seed=plan.seed,
         plan_sha256=plan.sha256,
         judgement=plan.judgement,
+        inject_ms_per_process=plan.inject_ms_per_process,
     )
 
 
@@ -196,8 +197,10 @@ class Session:
         ensemble = self._scene.ensemble
         await ensemble.replace_lost()
         planned = identity.planned
+        plan = self._setting.plan
+        held_back_ns = plan.held_back_ns(planned.arm, planned.n)
         observed = await run_trial(
-            ensemble, self._scene.link, planned.route, planned.n, self._setting.plan.trial_timeout_s
+            ensemble, self._scene.link, planned.route, planned.n, plan.trial_timeout_s, held_back_ns=held_back_ns
         )
         openssl = ensemble.daemon.openssl if ensemble.daemon is not None else None
         trial, samples = assemble(identity, self._setting, observed, openssl)

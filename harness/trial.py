@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from harness import cpu
 from harness.assemble import Observed
+from harness.clients.target import Target
 from harness.ensemble import Ensemble
 from harness.errors import PartyLostError
 from harness.links import Link
@@ -43,22 +45,30 @@ class Meters:
             setattr(observed, party, cpu.used(self._before[party], after[party], cpu.peak_rss_bytes(pids)))
 
 
-async def run_trial(ensemble: Ensemble, link: Link, route: Route, n: int, timeout_s: float) -> Observed:
-    """Run one trial to its end, whatever that is; only what has been lost for good is missing afterwards."""
+async def run_trial(
+    ensemble: Ensemble, link: Link, route: Route, n: int, timeout_s: float, *, held_back_ns: int = 0
+) -> Observed:
+    """Run one trial to its end, whatever that is; only what has been lost for good is missing afterwards.
+
+    ``held_back_ns``: the clients begin so much later than the release (a plan that injects a delay).
+    """
     observed = Observed(load_1min=os.getloadavg()[0])
     try:
         async with ensemble.watched(route):
-            await _three_steps(ensemble, link, observed, (route, n, timeout_s))
+            target = replace(ensemble.target, held_back_ns=held_back_ns)
+            await _three_steps(ensemble, link, observed, (route, target, n, timeout_s))
     except PartyLostError as error:
         observed.lost = str(error)
     observed.ended_ns = time.monotonic_ns()
     return observed
 
 
-async def _three_steps(ensemble: Ensemble, link: Link, observed: Observed, what: tuple[Route, int, float]) -> None:
-    route, n, timeout_s = what
+async def _three_steps(
+    ensemble: Ensemble, link: Link, observed: Observed, what: tuple[Route, Target, int, float]
+) -> None:
+    route, target, n, timeout_s = what
     fleet = ensemble.fleets[route]
-    ready = await fleet.prepare(ensemble.target, n, timeout_s)
+    ready = await fleet.prepare(target, n, timeout_s)
     if ready["in_time"]:
         meters = Meters(ensemble, link, route)
         done = await fleet.release(timeout_s)

@@ -11,6 +11,8 @@ What stands on which side of the clock (profile *sound*):
 
 The response's buffer exists, and its pages are touched, before the release; its size and the size of the
 reads are the same for both.  CPU time is taken at the release and at the last byte.
+
+A plan may inject a delay (``held_back_ns``): the process then begins so much later, and the clock does not.
 """
 
 from __future__ import annotations
@@ -116,7 +118,9 @@ class Life:
         self._at.release.wait()
         before = resource.getrusage(resource.RUSAGE_SELF)
         self._release_ns = board.release_ns
-        self._report["released_offset_ns"] = line.run(board, self._process) - self._release_ns
+        self._report["released_offset_ns"] = (
+            line.run(board, self._process, self._target.held_back_ns) - self._release_ns
+        )
         try:
             self._download()
         finally:

@@ -166,12 +166,13 @@ class StartLine:
             return
         self._is_first = True
 
-    def run(self, board: Board, process: int) -> int:
+    def run(self, board: Board, process: int, held_back_ns: int = 0) -> int:
         """After the gate.
 
-        Sleep until the release, let the others wake up too; returns when this process first ran.
+        Sleep until the release (held back: so much longer), let the others wake up too; returns when this
+        process first ran.
         """
-        remaining_ns = board.release_ns - time.monotonic_ns()
+        remaining_ns = board.release_ns + held_back_ns - time.monotonic_ns()
         if remaining_ns > 0:
             time.sleep(remaining_ns / 1e9)
         seen_ns = time.monotonic_ns()

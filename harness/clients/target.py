@@ -1,4 +1,4 @@
-"""What every client of a trial is told: the same for both stacks."""
+"""What every client of a trial is told: the same for both stacks, but for a delay that the plan injects."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class Target:
     ca_file: str  # PEM of the only trusted authorities
     size_bytes: int  # of the body
     read_size_bytes: int  # most that one read asks for
+    held_back_ns: int = 0  # how much later than the release to begin: a delay that the plan injects
 
     def as_dict(self) -> dict[str, str | int]:
         """For one JSON line."""
