@@ -37,6 +37,14 @@ class PeerError(SsaError):
     """The peer failed the handshake or the validation, speaks no TLS, or broke the protocol."""
 
 
+class CertificateError(PeerError):
+    """The peer's certificate was refused: its chain, its names, or a verdict on it."""
+
+
+class HandshakeTimeoutError(PeerError):
+    """The peer took longer to shake hands than the policy allows."""
+
+
 class NetworkError(SsaError):
     """TCP failed; the errno is the kernel's own."""
 
