@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from ..abi import Opt
+from ..validation.model import Validation
 from .ciphers import default_ciphers
 
 TLS_1_2 = 0x0303
 TLS_1_3 = 0x0304
+SECURITY_LEVEL = 2
+"""OpenSSL's own (SSL_CTX_get_security_level(3))"""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a value of the policy stands."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -17,13 +32,29 @@ class Profile:
     """What applies to one application; the defaults are the built-in profile."""
 
     name: str = "default"
+    origins: Mapping[str, Origin] = field(default_factory=dict, compare=False, repr=False)
+    """where the value of each key stands; a key that no file sets is built in"""
 
     version_min: int = TLS_1_2
     """lowest TLS version, wire number"""
     version_max: int = TLS_1_3
     """highest TLS version, wire number"""
+    groups: tuple[str, ...] = ()
+    """groups for the key exchange, OpenSSL's names, best first; () for OpenSSL's own"""
+    signature_algorithms: tuple[str, ...] = ()
+    """signature algorithms, OpenSSL's names, best first; () for OpenSSL's own"""
+    security_level: int = SECURITY_LEVEL
+    """0 to 5: least strength of keys, certificates and ciphers (SSL_CTX_set_security_level(3))"""
+    alpn_allowed: tuple[str, ...] | None = None
+    """protocols that applications may name in TLS_ALPN, None for any"""
+    send_server_name: bool = True
+    """whether an initiator names the server in the clear (SNI, RFC 6066 section 3)"""
+    trust_system: bool = True
+    """whether the system's trust store is trusted"""
+    trust_anchors_pem: bytes = field(default=b"", repr=False)
+    """anchors of the policy's own files, trusted beside the system's trust store or instead of it"""
     honour_application_anchors: bool = True
-    """whether TLS_TRUSTED_PEER_CERTIFICATES replaces the system's trust store"""
+    """whether TLS_TRUSTED_PEER_CERTIFICATES replaces this trust store"""
     hostname_required: bool = True
     """whether a connect without TLS_REMOTE_HOSTNAME is refused"""
     truncation_allowed: bool = False
@@ -46,6 +77,44 @@ class Profile:
     """how long a session may be resumed at most"""
     revocation_sources: frozenset[Opt] = frozenset()
     """which of the revocation options an application can switch on"""
+    session_scope: str = "application"
+    """who shares the sessions of initiators: the user's processes of one "application", or all of the "user"'s"""
+    client_certificate_required: bool = False
+    """whether an acceptor asks for its peer's certificate, whatever the application says"""
+    keys: tuple[str, ...] = ()
+    """named keys that are presented when the application gives none"""
+    key_log: str = ""
+    """file to which TLS secrets are written (SSLKEYLOGFILE's format), "" for none"""
+    validation: Validation | None = None
+    """who judges the peer, None: OpenSSL alone"""
+
+    def rule(self, key: str) -> str:
+        """Say which rule of which profile refuses something, for the end of a sentence."""
+        origin = self.origins.get(key)
+        return f"(profile {self.name}, {key} {f'at {origin}' if origin else 'built in'})"
+
+
+@dataclass(frozen=True)
+class NamedKey:
+    """A certificate chain and its key, which applications use without being able to read them."""
+
+    name: str
+    chain: str
+    """absolute path of the chain in PEM, leaf first"""
+    key: str
+    """absolute path of the key, PEM or DER, not encrypted"""
+    profiles: frozenset[str]
+    """names of the profiles that may use it"""
+    paths: frozenset[str] = frozenset()
+    """further absolute paths by which applications name it"""
+
+
+@dataclass(frozen=True)
+class DaemonLimits:
+    """What holds for the daemon as a whole."""
+
+    drain_timeout_s: float = 30.0
+    """how long open connections may go on after the daemon was asked to stop"""
 
 
 @dataclass(frozen=True)
@@ -73,6 +142,8 @@ class Request:
     disabled_ciphers: frozenset[str] = frozenset()
     session_reuse: bool = False
     session_ttl_s: int | None = None
+    revocation: frozenset[Opt] = frozenset()
+    """revocation options that it switched on"""
 
 
 class Role(Enum):
@@ -92,7 +163,7 @@ class Settings:
     server_names: tuple[str, ...]
     """acceptor: names to answer to, () for all"""
     anchors_pem: bytes | None
-    """PEM anchors, None for the system's trust store"""
+    """PEM anchors, None for the system's trust store alone"""
     identities: tuple[Identity, ...]
     authenticate_peer: bool
     """always as initiator; as acceptor when the application asks for it"""
@@ -105,3 +176,13 @@ class Settings:
     verify_depth: int
     truncation_allowed: bool
     handshake_timeout_s: float
+    profile: str = "default"
+    """name of the profile that these come from"""
+    groups: tuple[str, ...] = ()
+    signature_algorithms: tuple[str, ...] = ()
+    security_level: int = SECURITY_LEVEL
+    send_server_name: bool = True
+    trust_system: bool = True
+    """whether the system's trust store is trusted; beside ``anchors_pem`` if there are any"""
+    key_log: str = ""
+    validation: Validation | None = None

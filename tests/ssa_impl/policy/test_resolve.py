@@ -116,7 +116,7 @@ def test_asking_for_a_name_alone_is_always_possible(profile: Profile) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "request_", "text"),
+    ("profile", "request_", "text"),
     [
         (Profile(), Request(), "TLS_REMOTE_HOSTNAME is not set"),
         (Profile(), Request("a", version_min=0x0302), "outside the policy's range"),
@@ -162,7 +162,7 @@ def test_versions_without_a_cipher_are_left_out(disabled: set[str], versions: tu
 
 
 @pytest.mark.parametrize(
-    ("policy", "reuse", "asked_s", "given_s"),
+    ("profile", "reuse", "asked_s", "given_s"),
     [
         (Profile(session_ttl_s=100), False, None, 0),
         (Profile(session_ttl_s=100), False, 50, 0),
