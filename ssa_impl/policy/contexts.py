@@ -36,6 +36,12 @@ def context_for(settings: Settings) -> SSL.Context:
     return _context(replace(settings, hostname=None, alpn=()))  # these two belong to the connection
 
 
+def forget_contexts() -> None:
+    """Make every context anew when it is needed next: what it was made of may have changed."""
+    _acceptor_context.cache_clear()
+    _context.cache_clear()
+
+
 @lru_cache(maxsize=_CONTEXTS_KEPT)
 def _acceptor_context(settings: Settings) -> SSL.Context:
     """The context that a handshake begins with; the initiator's server name may lead to another."""
