@@ -49,4 +49,4 @@ def _braces(named: list[tuple[str, str]]) -> str:
 
 
 def _number(value: float) -> str:
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if value == int(value) else repr(value)
