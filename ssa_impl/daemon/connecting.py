@@ -33,6 +33,7 @@ from .outer import Outer
 from .relay import Wire, shake_hands
 from .resolver import resolve_host
 from .sharing import cache_scope
+from .validating import validate
 
 if TYPE_CHECKING:
     from .session import Session
@@ -236,9 +237,10 @@ async def _go_on_in_tls(tcp: socket.socket, settings: Settings) -> Established:
 
 
 async def authenticate(engine: Engine, wire: Wire, settings: Settings) -> None:
-    """Handshake, chain, name, in either role.  Raises PeerError, NetworkError."""
+    """Handshake, chain, name, and what the policy's strategies say, in either role.  Raises PeerError, NetworkError."""
     try:
         with trio.fail_after(settings.handshake_timeout_s):
             await shake_hands(engine, wire)
     except trio.TooSlowError:
         raise PeerError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
+    await validate(engine, settings)

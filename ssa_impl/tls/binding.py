@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from OpenSSL import SSL
@@ -59,6 +59,13 @@ def set_server_name_callback(context: SSL.Context, admit: Callable[[SSL.Connecti
     _lib.SSL_CTX_set_tlsext_servername_callback(context._context, callback)
 
 
+def stapled_response(connection: SSL.Connection) -> bytes | None:
+    """Return the OCSP response that came with the handshake, DER (SSL_get_tlsext_status_ocsp_resp(3)); None: none."""
+    place = _ffi.new("unsigned char **")
+    size = _lib.SSL_get_tlsext_status_ocsp_resp(connection._ssl, place)
+    return bytes(_ffi.buffer(place[0], size)) if size > 0 else None
+
+
 def session_to_bytes(session: SSL.Session) -> bytes:
     """Return a session as ASN.1 (i2d_SSL_SESSION(3)): with the peer's certificate, without the rest of its chain."""
     size = _lib.i2d_SSL_SESSION(session._session, _ffi.NULL)
@@ -75,3 +82,19 @@ def set_session_bytes(connection: SSL.Connection, data: bytes) -> None:
     made._session = _ffi.gc(found, _lib.SSL_SESSION_free)
     made._context = connection.get_context()
     connection.set_session(made)
+
+
+def set_groups(context: SSL.Context, names: Sequence[str]) -> bool:
+    """Let only these groups be agreed on (SSL_CTX_set1_groups_list(3)); False when OpenSSL does not know one."""
+    return _accepted(_lib.SSL_CTX_set1_curves_list(context._context, ":".join(names).encode()))
+
+
+def set_signature_algorithms(context: SSL.Context, names: Sequence[str]) -> bool:
+    """Let only these sign (SSL_CTX_set1_sigalgs_list(3)); False when OpenSSL does not know one."""
+    return _accepted(_lib.SSL_CTX_set1_sigalgs_list(context._context, ":".join(names).encode()))
+
+
+def _accepted(answer: int) -> bool:
+    if answer != 1:
+        _lib.ERR_clear_error()
+    return answer == 1

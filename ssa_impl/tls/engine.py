@@ -10,6 +10,7 @@ by what it feeds.
 
 from __future__ import annotations
 
+import datetime
 import errno
 
 from cryptography.x509 import load_pem_x509_certificates
@@ -18,10 +19,12 @@ from OpenSSL import SSL, crypto
 from ..errors import ApplicationError, PeerError, TruncationError
 from ..names import is_ip_address
 from ..policy.model import Role, Settings
+from ..validation.model import Case
 from .acceptor import NoCommonProtocol
 from .binding import expect_name, session_reused, session_to_bytes, set_session_bytes
+from .evidence import gather
 from .negotiated import Negotiated
-from .reasons import explain, is_another_name
+from .reasons import explain, is_another_name, let_others_decide
 from .sessions import Resumable
 
 Buffer = bytes | memoryview
@@ -47,6 +50,9 @@ class Engine:
         self._hostname = settings.hostname
         self._earlier = earlier
         self._accepting = settings.role is Role.ACCEPTOR
+        self._settings = settings
+        if settings.validation is not None and not settings.validation.openssl_decides:
+            let_others_decide(connection)
         if self._accepting:
             connection.set_accept_state()
             return
@@ -54,6 +60,8 @@ class Engine:
             self._ask_for(settings.hostname)
         if settings.alpn:
             connection.set_alpn_protos([name.encode("ascii") for name in settings.alpn])
+        if settings.validation is not None:
+            connection.request_ocsp()
         if earlier is not None:
             set_session_bytes(connection, earlier.session)
         connection.set_connect_state()
@@ -72,7 +80,7 @@ class Engine:
             self._connection.bio_write(ciphertext)
 
     def handshake(self) -> bool:
-        """Go on with the handshake; True when it is complete (chain and name are verified)."""
+        """Go on with the handshake; True when it is complete (chain and name are verified, or a policy's to judge)."""
         try:
             self._connection.do_handshake()
         except SSL.WantReadError:
@@ -142,6 +150,10 @@ class Engine:
             server_name=(connection.get_servername() or b"").decode("ascii", "replace"),
             peer_chain=self._peer_chain(),
         )
+
+    def case(self, now: datetime.datetime) -> Case:
+        """Return what the policy's strategies judge, once the handshake is complete; ``now`` is aware, UTC."""
+        return gather(self._connection, self._settings, self._peer_chain(), now)
 
     def session(self) -> Resumable | None:
         """Return what a later connection can resume: in TLS 1.3 the ticket that came last."""

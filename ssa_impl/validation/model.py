@@ -88,13 +88,6 @@ class Validation:
         """Return all strategies that are asked, the necessary ones first."""
         return self.necessary + self.voting
 
-    def asks(self, strategy: str, source: str) -> bool:
-        """Whether a strategy of this plug-in is asked that has ``source`` among its ``sources``."""
-        return any(
-            choice.strategy == strategy and source in _texts(dict(choice.parameters).get("sources", ()))
-            for choice in self.choices()
-        )
-
 
 OPENSSL_ALONE = Validation(necessary=(Choice(TRUST_STORE, TRUST_STORE),))
 """what holds where the policy says nothing about validation"""
@@ -115,12 +108,8 @@ def tighten(validation: Validation | None, switched_on: Iterable[Opt], allowed: 
     base = before.for_applications or Choice(REVOCATION, REVOCATION)
     parameters = dict(base.parameters) | {"sources": sources, "soft_fail": False}
     asked = replace(base, name=f"{base.name} (application)", parameters=tuple(sorted(parameters.items())))
-    return replace(before, necessary=(*before.necessary, replace(asked, abstain=Count.ABSTAIN, error=Count.REJECT,
-                                                                 timeout=Count.REJECT)))  # fmt: skip
-
-
-def _texts(value: Frozen) -> tuple[Frozen, ...]:
-    return value if isinstance(value, tuple) else (value,)
+    asked = replace(asked, abstain=Count.ABSTAIN, error=Count.REJECT, timeout=Count.REJECT)
+    return replace(before, necessary=(*before.necessary, asked))
 
 
 @dataclass(frozen=True)
@@ -143,8 +132,10 @@ class Case:
     """first X509_V_ERR_* number that OpenSSL objected with, 0 for none"""
     openssl_text: str = ""
     """the same in words"""
-    anchors_pem: bytes | None = None
-    """trust anchors in force, None for the system's trust store"""
+    anchors_pem: bytes = b""
+    """trust anchors in force beside the system's, or instead of them"""
+    trust_system: bool = True
+    """whether the system's trust store is trusted"""
     profile: str = "default"
 
 

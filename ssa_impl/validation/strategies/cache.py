@@ -1,0 +1,36 @@
+"""Answers kept for as long as they hold, the ones used last."""
+
+from __future__ import annotations
+
+import datetime
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Cache(Generic[T]):
+    """At most so many entries; ``until`` and ``now`` are aware times."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._kept: OrderedDict[Hashable, tuple[datetime.datetime, T]] = OrderedDict()
+
+    def keep(self, key: Hashable, value: T, until: datetime.datetime) -> None:
+        self._kept[key] = (until, value)
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._entries:
+            self._kept.popitem(last=False)
+
+    def get(self, key: Hashable, now: datetime.datetime) -> T | None:
+        """Return what was kept, None when there is nothing that still holds."""
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        until, value = found
+        if now > until:
+            del self._kept[key]
+            return None
+        self._kept.move_to_end(key)
+        return value

@@ -1,0 +1,213 @@
+"""Whether a certificate has been revoked: cached answers, the stapled one, responders, lists, in the order given.
+
+The first source that gives an answer decides; an answer is signed by the issuer or by whom the issuer appointed, is
+about this certificate, and holds now.  Only a chain that OpenSSL has verified is asked about, since otherwise the peer
+itself would have chosen who answers.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from ..model import REVOCATION, REVOCATION_SOURCES, Ballot, Case
+from ..strategy import Parameter, Problem, Strategy, absolute_path, abstain, accept, failed, reject
+from . import crl, ocsp
+from .answers import Answer, NoAnswer
+from .cache import Cache
+from .certificates import chain_with_issuers
+from .fetch import Bounds, FetchError, fetch
+
+_LISTS_KEPT = 16
+_SHA256 = hashes.SHA256()
+_Pair = tuple[x509.Certificate, x509.Certificate]
+_Lists = list[x509.CertificateRevocationList]
+
+
+def _is_http(text: str) -> bool:
+    return text.startswith("http://") and bool(urlsplit(text).hostname)
+
+
+class Revocation(Strategy):
+    """Contacts the responders and distribution points that certificates name, over plain http; reads ``crl_files``."""
+
+    name: ClassVar[str] = REVOCATION
+    summary: ClassVar[str] = "The peer's certificate must not have been revoked, by the first source that knows."
+    parameters: ClassVar[Mapping[str, Parameter]] = {
+        "sources": Parameter(
+            list,
+            tuple(REVOCATION_SOURCES.values()),
+            "which sources are asked, in this order",
+            among=tuple(REVOCATION_SOURCES.values()),
+        ),
+        "soft_fail": Parameter(
+            bool, False, "whether a peer is accepted of whom no source knows anything; a revoked one never is"
+        ),
+        "whole_chain": Parameter(
+            bool, False, "whether intermediate authorities are asked about too, not the peer's certificate alone"
+        ),
+        "responder": Parameter(
+            str,
+            "",
+            "OCSP responder to ask instead of those in the certificates; may have any address",
+            valid=_is_http,
+            rule="an http:// address",
+        ),
+        "crl_files": Parameter(
+            list,
+            (),
+            "files with lists (PEM or DER), asked before distribution points; read again when they change",
+            valid=absolute_path,
+            rule="an absolute path",
+        ),
+        "private_addresses": Parameter(
+            bool, False, "whether responders on loopback, link-local and private addresses are asked"
+        ),
+        "max_ocsp_bytes": Parameter(int, 65_536, "largest OCSP response, bytes", 1024, 1_048_576),
+        "max_crl_bytes": Parameter(int, 8_388_608, "largest list, bytes", 1024, 134_217_728),
+        "cache_entries": Parameter(int, 4096, "answers kept in each worker", 1, 1_000_000),
+    }
+
+    @classmethod
+    def check(cls, parameters: Mapping[str, Any]) -> list[Problem]:
+        sources = parameters["sources"]
+        if not set(sources) - {"cached"}:
+            return [Problem("sources", "sources names nobody who could be asked")]
+        if parameters["responder"] and "ocsp" not in sources:
+            return [Problem("responder", "a responder has no meaning when ocsp is not among the sources")]
+        if parameters["crl_files"] and "crl" not in sources:
+            return [Problem("crl_files", "crl_files have no meaning when crl is not among the sources")]
+        return []
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self._sources: tuple[str, ...] = tuple(parameters["sources"])
+        self._soft_fail: bool = parameters["soft_fail"]
+        self._whole_chain: bool = parameters["whole_chain"]
+        self._responder: str = parameters["responder"]
+        self._files: tuple[str, ...] = tuple(parameters["crl_files"])
+        private: bool = parameters["private_addresses"]
+        self._own = Bounds(parameters["max_ocsp_bytes"], private_addresses=True)
+        self._ocsp = Bounds(parameters["max_ocsp_bytes"], private)
+        self._crl = Bounds(parameters["max_crl_bytes"], private)
+        self._answers: Cache[Answer] = Cache(parameters["cache_entries"])
+        self._lists: Cache[_Lists] = Cache(_LISTS_KEPT)
+        self._read: dict[str, tuple[tuple[int, int], _Lists]] = {}
+
+    async def judge(self, case: Case) -> Ballot:
+        if not case.presented:
+            return reject("the peer presented no certificate")
+        pairs = chain_with_issuers(case)
+        if not pairs:
+            if case.verified:
+                return abstain("the peer's certificate is a trust anchor itself, which nobody revokes")
+            return failed("OpenSSL has not verified the chain, so it is unknown who could speak for it")
+        if "stapled" in self._sources and case.stapled is None and ocsp.must_staple(pairs[0][0]):
+            return reject("the certificate promises a stapled answer (RFC 7633), and none came")
+        answers = []
+        for depth, pair in enumerate(pairs if self._whole_chain else pairs[:1]):
+            try:
+                answers.append(await self._ask(pair, case, stapled=depth == 0))
+            except NoAnswer as none:
+                return self._without_answer(depth, str(none))
+            if answers[-1].revoked:
+                return reject(f"the certificate{_at(depth)} was {answers[-1].detail} ({answers[-1].source})")
+        return accept(f"not revoked ({', '.join(dict.fromkeys(answer.source for answer in answers))})")
+
+    def _without_answer(self, depth: int, why: str) -> Ballot:
+        reason = f"nobody knows whether the certificate{_at(depth)} is revoked: {why}"
+        return accept(f"{reason} (soft fail)") if self._soft_fail else failed(reason)
+
+    async def _ask(self, pair: _Pair, case: Case, *, stapled: bool) -> Answer:
+        """Return the first answer.  Raises NoAnswer with what each source said."""
+        key = (pair[0].fingerprint(_SHA256), pair[1].fingerprint(_SHA256))
+        said: list[str] = []
+        for source in self._sources:
+            try:
+                if source == "cached":
+                    answer = self._cached(key, case.now)
+                elif source == "stapled":
+                    answer = _stapled(pair, case, stapled=stapled)
+                elif source == "ocsp":
+                    answer = await self._from_responders(pair, case.now)
+                else:
+                    answer = await self._from_lists(pair, case.now)
+            except NoAnswer as none:
+                said.append(f"{source}: {none}")
+                continue
+            self._answers.keep(key, answer, answer.until)
+            return answer
+        raise NoAnswer("; ".join(said))
+
+    def _cached(self, key: Hashable, now: datetime.datetime) -> Answer:
+        if (kept := self._answers.get(key, now)) is None:
+            raise NoAnswer("nothing kept")
+        return kept
+
+    async def _from_responders(self, pair: _Pair, now: datetime.datetime) -> Answer:
+        addresses = [self._responder] if self._responder else ocsp.responders(pair[0])
+        if not addresses:
+            raise NoAnswer("the certificate names no responder")
+        request, said = ocsp.request(*pair), []
+        for address in addresses:
+            try:
+                bounds = self._own if self._responder else self._ocsp
+                der = await fetch(address, bounds, request, ocsp.REQUEST_TYPE)
+                return ocsp.read(der, *pair, now, "OCSP")
+            except (FetchError, NoAnswer) as none:
+                said.append(str(none))
+        raise NoAnswer(", ".join(said))
+
+    async def _from_lists(self, pair: _Pair, now: datetime.datetime) -> Answer:
+        said = []
+        for path in self._files:
+            try:
+                lists = await trio.to_thread.run_sync(self._from_file, path)
+                return await trio.to_thread.run_sync(crl.read, lists, *pair, now, f"CRL {path}")
+            except NoAnswer as none:
+                said.append(f"{path}: {none}")
+        for address in crl.distribution_points(pair[0]):
+            try:
+                return await self._from_distribution_point(address, pair, now)
+            except (FetchError, NoAnswer) as none:
+                said.append(str(none))
+        raise NoAnswer(", ".join(said) or "the certificate names no list")
+
+    def _from_file(self, path: str) -> _Lists:
+        try:
+            found = Path(path).stat()
+            version = (found.st_mtime_ns, found.st_size)
+            if path not in self._read or self._read[path][0] != version:
+                if found.st_size > self._crl.max_bytes:
+                    raise NoAnswer(f"larger than {self._crl.max_bytes} bytes")
+                self._read[path] = (version, crl.load(Path(path).read_bytes()))
+        except OSError as error:
+            raise NoAnswer(error.strerror or str(error)) from None
+        return self._read[path][1]
+
+    async def _from_distribution_point(self, address: str, pair: _Pair, now: datetime.datetime) -> Answer:
+        lists = self._lists.get(address, now) if "cached" in self._sources else None
+        if lists is None:
+            content = await fetch(address, self._crl)
+            lists = await trio.to_thread.run_sync(crl.load, content)
+        answer = await trio.to_thread.run_sync(crl.read, lists, *pair, now, "CRL")
+        self._lists.keep(address, lists, answer.until)
+        return answer
+
+
+def _stapled(pair: _Pair, case: Case, *, stapled: bool) -> Answer:
+    if not stapled:
+        raise NoAnswer("it is about the peer's own certificate only")
+    if case.stapled is None:
+        raise NoAnswer("the peer sent none")
+    return ocsp.read(case.stapled, *pair, case.now, "stapled OCSP")
+
+
+def _at(depth: int) -> str:
+    return f" of its authority at depth {depth}" if depth else ""
