@@ -1,6 +1,6 @@
 """``ssad``: the daemon.
 
-Exit codes: 0 ended by SIGTERM or SIGINT, 2 bad usage, 3 cannot run here.
+Exit codes: 0 ended by SIGTERM or SIGINT, 2 bad usage or a policy that cannot be used, 3 cannot run here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 
 from .. import __version__
 from ..control.place import default_path
-from ..daemon.parent import CannotStart, Parent
+from ..daemon.parent import CannotStart, Parent, PolicyRefused
 from ..daemon.worker import raise_descriptor_limit
 
 
@@ -26,25 +26,52 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _mode(text: str) -> int:
+    try:
+        mode = int(text, 8)
+    except ValueError:
+        mode = -1
+    if not 0 <= mode <= 0o777:
+        raise typer.BadParameter(f"{text} is no mode such as 0600 or 0666")
+    return mode
+
+
 def serve(
     socket: Annotated[
         Path | None,
         typer.Option(help="Where boundaries reach the daemon.  [default: $SSAD_SOCKET, or the runtime dir]"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = len(os.sched_getaffinity(0)),
+    socket_mode: Annotated[
+        str, typer.Option(help="Who may use the daemon, as the mode of its socket: 0666 lets every user in.")
+    ] = "0600",
+    drain_timeout: Annotated[
+        float | None,
+        typer.Option(min=0, help="Seconds that open connections have after SIGTERM.  [default: the policy's]"),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
     ] = False,
 ) -> None:
     """Run the daemon that does TLS for the programs under `ssa run`.
 
-    It says one line of JSON on its standard output when it is ready, logs to its standard error, and ends in order on
-    SIGTERM or SIGINT (exit code 0).  The control socket is accessible to the user who runs it only.
+    It says one line of JSON on its standard output when it is ready, and logs to its standard error.  SIGHUP loads the
+    policy again: all of it, or nothing changes.  SIGTERM and SIGINT end it in order (exit code 0), a second one now.
     """
     logging.basicConfig(level=logging.INFO, format="ssad: %(message)s")
+    parent = Parent(
+        socket or default_path(),
+        workers,
+        mode=_mode(socket_mode),
+        drain_timeout_s=drain_timeout,
+    )
     raise_descriptor_limit()
     try:
-        trio.run(Parent(socket or default_path(), workers).run)
+        trio.run(parent.run)
+    except PolicyRefused as refused:
+        for complaint in refused.complaints:
+            sys.stderr.write(f"ssad: {complaint}\n")
+        raise typer.Exit(2) from None
     except CannotStart as why:
         sys.stderr.write(f"ssad: {why}\n")
         raise typer.Exit(3) from None

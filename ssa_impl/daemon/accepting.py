@@ -7,6 +7,7 @@ the oldest gives way.  Only a peer that has been authenticated is put into the a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -20,10 +21,9 @@ import trio
 from ..abi import IPPROTO_TLS
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Listen, Reply
-from ..errors import ApplicationError, SsaError
+from ..errors import ApplicationError, DaemonError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Role, Settings
-from ..policy.resolve import resolve
 from ..sockets.addresses import Address, build_sockaddr
 from ..sockets.secure_socket import SecureSocket
 from ..sockets.states import Event, State
@@ -73,7 +73,7 @@ def _set_backlog(application: socket.socket, backlog: int) -> None:
 
 
 async def _begin(session: Session, nursery: trio.Nursery, message: Listen, application: socket.socket) -> None:
-    settings = resolve(session.services.profile, session.socket.request(), Role.ACCEPTOR)
+    settings = session.settings(session.socket.request(), Role.ACCEPTOR)
     context_for(settings)
     session.outer().listen()
     queue = ApplicationListener(application, session.services.runtime, message.backlog)
@@ -96,7 +96,7 @@ async def _take_peers(session: Session, queue: ApplicationListener, transcript: 
                     await session.services.post(ALL_OTHERS, Post.LISTENER, b"", shared)
                 finally:
                     os.close(file)
-            await Acceptor(session.services, wire, session.socket, settings, transcript).run()
+            await Acceptor(session.services, wire, session, settings, transcript).run()
     finally:
         queue.close()
 
@@ -108,10 +108,12 @@ def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
     os.close(file)
     wire, lifeline = (socket.socket(fileno=descriptor) for descriptor in rest)
     twin = sessions.Session(services, transcript.uid)
+    twin.be_known(transcript)
     twin.adopt(Outer(transcript.family, wire))
     twin.replay(option for option in transcript.options if option[0] == IPPROTO_TLS)  # the wire has had the others
-    settings = resolve(services.profile, twin.socket.request(), Role.ACCEPTOR)
-    services.start(_until_let_go, Acceptor(services, wire, twin.socket, settings, transcript), wire, lifeline)
+    acceptor = Acceptor(services, wire, twin, None, transcript)
+    acceptor.renew()
+    services.start(_until_let_go, acceptor, wire, lifeline)
 
 
 async def _until_let_go(acceptor: Acceptor, wire: socket.socket, lifeline: socket.socket) -> None:
@@ -137,13 +139,14 @@ class Acceptor:
         self,
         services: Services,
         wire: socket.socket,
-        listener: SecureSocket,
-        settings: Settings,
+        owner: Session,
+        settings: Settings | None,
         transcript: Transcript,
     ) -> None:
+        """``owner`` listens, here or in another worker; without settings nobody is let in."""
         self._services = services
         self._wire = wire
-        self._listener = listener
+        self.owner = owner
         self._settings = settings
         self._transcript = transcript
         self._handshakes: OrderedDict[int, trio.CancelScope] = OrderedDict()
@@ -151,6 +154,7 @@ class Acceptor:
         self._nursery: trio.Nursery | None = None
         self._early: list[socket.socket] = []
         self._waiting = 0
+        self._taking = trio.CancelScope()
         services.acceptors[transcript.path] = self
 
     async def run(self) -> None:
@@ -159,16 +163,36 @@ class Acceptor:
             async with trio.open_nursery() as self._nursery:
                 for peer in self._early:
                     self.take(peer)
-                while True:
-                    peer = await self._next()
-                    if (home := self._home_of(peer)) == self._services.index:
-                        self.take(peer)
-                    else:
-                        await self._send_home(peer, home)
-                    await trio.lowlevel.checkpoint()  # a crowd of peers leaves others their turn
+                with self._taking:
+                    await self._take_peers()
         finally:
             self._nursery = None
             self._services.acceptors.pop(self._transcript.path, None)
+
+    async def _take_peers(self) -> None:
+        while True:
+            peer = await self._next()
+            if (home := self._home_of(peer)) == self._services.index:
+                self.take(peer)
+            else:
+                await self._send_home(peer, home)
+            await trio.lowlevel.checkpoint()  # a crowd of peers leaves others their turn
+
+    def stop(self) -> None:
+        """Take no peers any more: the kernel refuses them.  Those whose handshake is under way are served."""
+        with contextlib.suppress(OSError):
+            self._wire.shutdown(socket.SHUT_RDWR)
+        self._taking.cancel()
+
+    def renew(self) -> None:
+        """Serve the next peers under the profile that applies now; if it forbids this listener, turn them away."""
+        try:
+            self._settings = self.owner.settings(self.owner.socket.request(), Role.ACCEPTOR)
+            context_for(self._settings)
+        except SsaError as error:
+            self._settings = None
+            self.owner.socket.error_text = error.text
+            _log.warning("listener %d lets nobody in: %s", self.owner.socket.number, error.text)
 
     def take(self, peer: socket.socket) -> None:
         """Serve one peer."""
@@ -181,11 +205,11 @@ class Acceptor:
 
     def _is_full(self) -> bool:
         """Whether as many authenticated peers wait for the application as handshakes may be under way."""
-        return self._waiting >= self._services.profile.pending_handshakes
+        return self._waiting >= self.owner.profile.pending_handshakes
 
     def _home_of(self, peer: socket.socket) -> int:
         """Return which worker a peer is for: with resumption always the same one, which can read its own tickets."""
-        if not self._settings.session_ttl_s:
+        if self._settings is None or not self._settings.session_ttl_s:
             return self._services.index
         try:
             return zlib.crc32(peer.getpeername()[0].encode("ascii")) % self._services.worker_count
@@ -222,10 +246,12 @@ class Acceptor:
             peer.close()
             return
         try:
-            self._services.check_room(self._transcript.uid, adding=1)
-            engine = Engine(context_for(self._settings), self._settings)
+            if (settings := self._settings) is None:
+                raise DaemonError(self.owner.socket.error_text)
+            self._services.check_room(self._transcript.uid, self.owner.profile, adding=1)
+            engine = Engine(context_for(settings), settings)
             wire = Wire(peer, engine)
-            if await self._authenticate(peer.fileno(), engine, wire):
+            if await self._authenticate(peer.fileno(), engine, wire, settings):
                 handed_over = await self._present(peer, address, wire, engine)
         except SsaError as error:
             _log.info("a peer at %s was turned away: %s", address[0], error.text)
@@ -235,14 +261,14 @@ class Acceptor:
             if not handed_over:
                 peer.close()
 
-    async def _authenticate(self, number: int, engine: Engine, wire: Wire) -> bool:
+    async def _authenticate(self, number: int, engine: Engine, wire: Wire, settings: Settings) -> bool:
         """Shake hands; False when this one had to give way."""
-        while len(self._handshakes) >= self._services.profile.pending_handshakes:
+        while len(self._handshakes) >= self.owner.profile.pending_handshakes:
             self._handshakes.popitem(last=False)[1].cancel()
         with trio.CancelScope() as scope:
             self._handshakes[number] = scope
             try:
-                await authenticate(engine, wire, self._settings)
+                await authenticate(engine, wire, settings)
             finally:
                 if self._handshakes.get(number) is scope:
                     del self._handshakes[number]
@@ -265,9 +291,10 @@ class Acceptor:
                 raise
             finally:
                 self._waiting -= 1
-        state = SecureSocket.accepted(self._services.next_number(), self._listener, engine.negotiated())
+        state = SecureSocket.accepted(self._services.next_number(), self.owner.socket, engine.negotiated())
         accepted = sessions.Session(self._services, self._transcript.uid, state)
-        accepted.watched = self._transcript.watches
+        accepted.watched, accepted.pid = self._transcript.watches, self._transcript.pid
+        accepted.application, accepted.role = self.owner.application, Role.ACCEPTOR
         accepted.adopt(Outer(self._transcript.family, peer))
         accepted.remember_names()
         self._services.start(accepted.serve_accepted, DaemonChannel(ours), inner, wire, engine)

@@ -28,7 +28,10 @@ async def carry(
     """Relay; return when nobody has the application's descriptor open any more."""
     relay = Relay(inner, wire, engine, settled)
     try:
-        await relay.run()
+        with trio.CancelScope() as session.carrying:
+            await relay.run()
+        if session.carrying.cancelled_caught and session.verdict is not None:
+            raise session.verdict
     except SsaError as error:
         session.fail(error)
         await _reset(session, inner)

@@ -22,7 +22,6 @@ from ..control.messages import Connect, Keep, Reply, Upgrade
 from ..errors import ApplicationError, NetworkError, PeerError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Role, Settings
-from ..policy.resolve import resolve
 from ..sockets.addresses import Address, parse_sockaddr, parse_sockaddr_host
 from ..sockets.states import Event
 from ..tls.engine import Engine
@@ -168,7 +167,7 @@ def _begin(session: Session, message: Connect) -> Establish:
         find = partial(resolve_host, *host)
     else:
         find = partial(_known, parse_sockaddr(outer.family, message.address))
-    settings = resolve(session.services.profile, session.socket.request())
+    settings = session.settings(session.socket.request(), Role.INITIATOR)
     session.socket.happen(event)
     return partial(_reach, session, outer, find, settings)
 
@@ -185,7 +184,7 @@ async def _reach(
     address = await _connect_to_one(outer, await find())
     key, earlier = b"", None
     if settings.session_ttl_s:
-        key = digest(cache_scope(session), address, settings)
+        key = digest(await cache_scope(session), address, settings)
         earlier = await session.services.sessions.take(key)
     engine = Engine(context, settings, earlier)
     wire = Wire(outer.socket, engine)
@@ -221,7 +220,7 @@ def _begin_upgrade(session: Session, message: Upgrade, tcp: socket.socket) -> Es
     if message.hostname.rstrip(b"\0"):
         session.set_option(IPPROTO_TLS, Opt.TLS_REMOTE_HOSTNAME, message.hostname)
     request = session.socket.request()
-    settings = resolve(session.services.profile, request, Role.ACCEPTOR if request.hostname is None else Role.INITIATOR)
+    settings = session.settings(request, Role.ACCEPTOR if request.hostname is None else Role.INITIATOR)
     context_for(settings)
     session.socket.happen(Event.CONNECT_ASYNC)
     tcp.setblocking(False)

@@ -19,6 +19,11 @@ class Post(bytes, Enum):
     MOVED = b"M"  # a socket that belongs with another worker: transcript, channel, wire
     LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
     CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
+    POLICY = b"R"  # from the parent: number of the question, 0 to adopt it at once; the policy
+    ASK = b"?"  # from the parent: number of the question, which one, its parameter
+    ANSWER = b"!"  # to the parent: number of the question; the answer
+    IDENTIFY = b"I"  # to the parent: whose is a socket: number, pid, uid of the channel's other end
+    IDENTIFIED = b"i"  # from the parent: number, application or why it cannot be said
 
     PEER = b"P"  # a listener's name; a peer whose address makes it this worker's
     KEEP = b"S"  # to the parent: keep a TLS session: digest, until when, session
@@ -31,7 +36,27 @@ class Post(bytes, Enum):
         return _DESCRIPTORS.get(self, 0)
 
 
-_DESCRIPTORS = {Post.CHANNEL: 1, Post.MOVED: 3, Post.LISTENER: 3, Post.CLAIM: 2, Post.PEER: 1}
+_DESCRIPTORS = {
+    Post.CHANNEL: 1,
+    Post.MOVED: 3,
+    Post.LISTENER: 3,
+    Post.CLAIM: 2,
+    Post.POLICY: 1,
+    Post.ANSWER: 1,
+    Post.PEER: 1,
+}
+
+
+class Ask(bytes, Enum):
+    """What the parent asks a worker."""
+
+    PING = b"p"  # are you there
+    COMMIT = b"c"  # let the policy that was prepared hold; parameter: b"1" to end the connections it forbids
+    ABORT = b"a"  # forget the policy that was prepared
+    DRAIN = b"d"  # end when the last connection has ended
+    STATUS = b"s"  # how many sockets there are
+    SESSIONS = b"l"  # what they are; parameter: uid, or empty for all
+    METRICS = b"m"  # what was counted
 
 
 READY = b"ready"

@@ -1,7 +1,10 @@
-"""The parent of the workers: it listens, hands each new secure socket to the next worker, and keeps workers alive.
+"""The parent of the workers: it listens, and hands each new secure socket to the next worker (``fleet``).
 
 It never reads from a channel: a channel is passed on as soon as it is accepted, one after the other to each worker, so
 that the sockets of one application spread over all of them.
+
+Its own life: SIGHUP loads the policy again.  The first SIGTERM or SIGINT takes no new sockets and lets the connections
+that exist run on for the time the policy gives them, which may be none; a second one ends everything now.
 """
 
 from __future__ import annotations
@@ -13,144 +16,167 @@ import logging
 import os
 import signal
 import socket
-import stat
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import trio
 from OpenSSL import SSL
 
 from .. import __version__
-from ..control.channel import close_all, receive_bytes
-from ..tls.sessions import SessionCache
-from .mail import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, READY, Post, split_forward
-from .resumption import serve
+from ..policy.policy import Policy
+from . import notify
+from .fleet import Fleet
+from .mail import Ask
+from .places import CannotStart, listening, private_directory
+from .reloading import PolicyRefused, Reloader
+
+__all__ = ["CannotStart", "Parent", "PolicyRefused"]
 
 _log = logging.getLogger("ssad")
-_GRACE_S = 5.0
-_LONGEST_PATH_BYTES = 107 - len(".d/worker-4194304.inner")  # sun_path of unix(7), for the workers' own names too
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
-"""glibc (mallopt(3)): keep freed buffers instead of giving them back to the kernel with each connection"""
-_RESTART_PAUSE_S = (0.0, 0.1, 0.5, 1.0, 5.0)
-
-
-class CannotStart(Exception):
-    """The daemon cannot run here; the text says why and what to do."""
-
-
-@dataclass
-class _Worker:
-    index: int
-    process: subprocess.Popen[bytes]
-    dispatch: socket.socket
-    ready: trio.Event = field(default_factory=trio.Event)
-
-
-@contextlib.contextmanager
-def listening(path: Path) -> Iterator[socket.socket]:
-    """Listen for boundaries at ``path``, for this user only.  Raises CannotStart."""
-    if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
-        raise CannotStart(
-            f"the socket's path has more than {_LONGEST_PATH_BYTES} bytes: {path}; choose a shorter one with --socket"
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as listener:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            _remove_stale(path)
-            previous = os.umask(0o177)
-            try:
-                listener.bind(str(path))
-            finally:
-                os.umask(previous)
-            listener.listen(1024)
-        except OSError as error:
-            raise CannotStart(
-                f"cannot listen at {path}: {error.strerror}; choose another place with --socket"
-            ) from None
-        try:
-            yield listener
-        finally:
-            path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def private_directory(path: Path) -> Iterator[None]:
-    """Keep a directory that nobody but this user may enter: who could would get at the applications' plain text.
-
-    Raises CannotStart when somebody else was here first.
-    """
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-        found = path.lstat()
-    except OSError as error:
-        raise CannotStart(f"cannot make {path}: {error.strerror}; choose another place with --socket") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise CannotStart(f"others may enter {path}; remove it, or choose another place with --socket")
-    try:
-        yield
-    finally:
-        for leftover in path.iterdir():
-            leftover.unlink(missing_ok=True)
-        path.rmdir()
-
-
-def _remove_stale(path: Path) -> None:
-    if not path.is_socket():
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        if probe.connect_ex(str(path)) == 0:
-            raise CannotStart(f"another ssad listens at {path}; stop it, or choose another place with --socket")
-    path.unlink()
+_PINGS_PER_WATCH = 4
+"""how often the workers are asked within the time that the service manager waits for us"""
 
 
 class Parent:
     """Listener and workers of one daemon."""
 
-    def __init__(self, path: Path, worker_count: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        worker_count: int,
+        load: Callable[[], Policy] = Policy,
+        *,
+        mode: int = 0o600,
+        drain_timeout_s: float | None = None,
+    ) -> None:
+        """``load`` reads the policy, and raises PolicyRefused; ``mode`` is the socket's; None: the policy's time."""
+        self.reloader = Reloader(load)
+        self.draining = False
         self._path = path
-        self._runtime = path.with_name(path.name + ".d")
-        self._workers: list[_Worker | None] = [None] * worker_count
-        self._next = 0
-        self._sessions = SessionCache()
+        self._worker_count = worker_count
+        self._mode = mode
+        self._drain_timeout_s = drain_timeout_s
         self._scope = trio.CancelScope()
+        self._open = trio.CancelScope()
         self._start_failure = ""
+        self._fleet: Fleet | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        """The workers; there are none before the policy has been read."""
+        assert self._fleet is not None
+        return self._fleet
+
+    @property
+    def path(self) -> Path:
+        """Where boundaries reach the daemon."""
+        return self._path
 
     async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; everything is gone afterwards.  Raises CannotStart."""
-        with (
-            trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals,
-            listening(self._path) as listener,
-            private_directory(self._runtime),
-        ):
-            async with trio.open_nursery() as nursery:
-                self._scope = nursery.cancel_scope
-                nursery.start_soon(self._end_on, signals)
-                for index in range(len(self._workers)):
-                    await nursery.start(self._keep_alive, index)
-                self._announce()
-                await self._hand_out(listener)
+        """Serve until SIGTERM or SIGINT; everything is gone afterwards.  Raises CannotStart, PolicyRefused."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            policy = await self.reloader.first()
+            with contextlib.ExitStack() as places:
+                listener = places.enter_context(self._listening())
+                runtime = self._path.with_name(self._path.name + ".d")
+                places.enter_context(private_directory(runtime))
+                self._fleet = Fleet(runtime, self._worker_count, policy, self._give_up)
+                places.callback(self._fleet.close)
+                async with trio.open_nursery() as nursery:
+                    self._scope = nursery.cancel_scope
+                    nursery.start_soon(self._obey, signals, nursery)
+                    for index in range(self._worker_count):
+                        await nursery.start(self._fleet.keep_alive, index)
+                    self._announce()
+                    nursery.start_soon(self._feed_watchdog)
+                    with self._open:
+                        await self._hand_out(listener)
+                    if not self._socket_is_given:  # a new ssad may listen here now, and boundaries find nobody
+                        listener.close()
+                        self._path.unlink(missing_ok=True)
         if self._start_failure:
             raise CannotStart(self._start_failure)
 
-    async def _end_on(self, signals: AsyncIterator[int]) -> None:
-        await anext(signals)
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[socket.socket]:
+        """Take the service manager's listener, or listen."""
+        try:
+            given = notify.listener_given()
+        except OSError as error:
+            raise CannotStart(f"socket activation: {error.strerror}") from None
+        self._socket_is_given = given is not None
+        if given is None:
+            with listening(self._path, self._mode) as listener:
+                yield listener
+            return
+        with given:
+            self._path = Path(given.getsockname())
+            yield given
+
+    def _give_up(self, why: str) -> None:
+        self._start_failure = why
         self._scope.cancel()
 
     def _announce(self) -> None:
         ready = {
             "ready": True,
             "pid": os.getpid(),
-            "workers": [worker.process.pid for worker in self._workers if worker],
+            "workers": [worker.process.pid for worker in self.fleet.alive],
             "socket": str(self._path),
             "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),
             "version": __version__,
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
+        notify.notify("READY=1")
+
+    # -- signals
+
+    async def _obey(self, signals: AsyncIterator[int], nursery: trio.Nursery) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                nursery.start_soon(self._reload_quietly)
+            elif self.draining or not self.begin_to_drain(nursery):
+                break
+        notify.notify("STOPPING=1")
+        self._scope.cancel()
+
+    async def _reload_quietly(self) -> None:
+        with contextlib.suppress(PolicyRefused):  # the log says why
+            await self.reloader.reload(self.fleet)
+
+    def begin_to_drain(self, nursery: trio.Nursery, patience_s: float | None = None) -> bool:
+        """Take no new sockets, and end with the last connection, or when time is up; False when there is no time."""
+        if patience_s is None:
+            patience_s = self._drain_timeout_s
+        if patience_s is None:
+            patience_s = self.fleet.policy.daemon.drain_timeout_s
+        if patience_s <= 0 or len(self.fleet.alive) < self._worker_count:
+            return False
+        if not self.draining:
+            self.draining = True
+            notify.notify("STOPPING=1")
+            self._open.cancel()
+            nursery.start_soon(self._drain, patience_s)
+        return True
+
+    async def _drain(self, patience_s: float) -> None:
+        _log.info("no new sockets; open connections have %g s", patience_s)
+        await self.fleet.ask_all(Ask.DRAIN, patience_s=patience_s)
+        self._scope.cancel()
+
+    async def _feed_watchdog(self) -> None:
+        """Tell the service manager that we live as long as every worker answers."""
+        if not (watch_s := notify.watchdog_s()):
+            return
+        while True:
+            await trio.sleep(watch_s / _PINGS_PER_WATCH)
+            answers = await self.fleet.ask_all(Ask.PING, patience_s=watch_s / _PINGS_PER_WATCH)
+            if len(answers) == self._worker_count:
+                notify.notify("WATCHDOG=1")
+            else:
+                _log.error("%d of %d workers answer", len(answers), self._worker_count)
 
     # -- handing out
 
@@ -167,128 +193,4 @@ class Parent:
                 await trio.sleep(0.05)
             else:
                 with channel:
-                    await self._pass_on(channel)
-
-    async def _pass_on(self, channel: socket.socket) -> None:
-        """Give a channel to the next worker that reads its post; wait only when none does."""
-        for give in (_offer, _give):
-            for _ in self._workers:
-                worker = self._workers[self._next]
-                self._next = (self._next + 1) % len(self._workers)
-                if worker is not None and await give(worker.dispatch, Post.CHANNEL.value, [channel.fileno()]):
-                    return
-        _log.error("no worker is alive: a new socket was refused")
-
-    async def _forward(self, worker: _Worker) -> None:
-        """Carry what a worker has for the others, until it ends."""
-        while True:
-            try:
-                data, descriptors = receive_bytes(worker.dispatch, MAX_POST_BYTES, MAX_POST_DESCRIPTORS)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(worker.dispatch)
-                continue
-            except OSError:
-                return
-            if not data:
-                return
-            try:
-                target, message = split_forward(data)
-                if target == PARENT and (answer := serve(self._sessions, message, time.monotonic())):
-                    await _give(worker.dispatch, answer, [])
-                for other in self._workers:
-                    if other is not None and other is not worker and target in {other.index, ALL_OTHERS}:
-                        await _give(other.dispatch, message, descriptors)
-            finally:
-                close_all(descriptors)
-
-    # -- workers
-
-    async def _keep_alive(self, index: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        failures = 0
-        while True:
-            worker = self._start(index)
-            try:
-                if await self._is_ready(worker):
-                    self._workers[index] = worker
-                    task_status.started()
-                    task_status = trio.TASK_STATUS_IGNORED
-                    failures = 0
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._forward, worker)
-                    await _gone(worker.process)
-                    nursery.cancel_scope.cancel()
-                if task_status is not trio.TASK_STATUS_IGNORED:
-                    self._start_failure = f"a worker ended with {worker.process.returncode} before it was ready"
-                    self._scope.cancel()
-                    await trio.sleep_forever()
-                _log.error("worker %d ended with %s; starting another", worker.process.pid, worker.process.returncode)
-            finally:
-                self._workers[index] = None
-                with trio.CancelScope(shield=True):
-                    await _end(worker)
-            await trio.sleep(_RESTART_PAUSE_S[min(failures, len(_RESTART_PAUSE_S) - 1)])
-            failures += 1
-
-    def _start(self, index: int) -> _Worker:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            ours.setblocking(False)
-            command = [sys.executable, "-m", "ssa_impl.daemon.worker"]
-            arguments = [str(theirs.fileno()), str(index), str(len(self._workers)), str(self._runtime)]
-            process = subprocess.Popen(
-                [*command, *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **_MALLOC},
-            )
-        return _Worker(index, process, ours)
-
-    async def _is_ready(self, worker: _Worker) -> bool:
-        while True:
-            try:
-                return worker.dispatch.recv(MAX_POST_BYTES) == READY
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(worker.dispatch)
-            except ConnectionError:
-                return False
-
-
-async def _offer(dispatch: socket.socket, message: bytes, descriptors: list[int]) -> bool:
-    """Send now; False when the worker does not read, or has ended."""
-    try:
-        socket.send_fds(dispatch, [message], descriptors, socket.MSG_NOSIGNAL)
-    except OSError:
-        return False
-    return True
-
-
-async def _give(dispatch: socket.socket, message: bytes, descriptors: list[int]) -> bool:
-    """Send when the worker reads; False when it has ended."""
-    while True:
-        try:
-            socket.send_fds(dispatch, [message], descriptors, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(dispatch)
-        except OSError:
-            return False
-        else:
-            return True
-
-
-async def _gone(process: subprocess.Popen[bytes]) -> None:
-    descriptor = os.pidfd_open(process.pid)
-    try:
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)
-    process.wait()
-
-
-async def _end(worker: _Worker) -> None:
-    """Close the dispatch socket, which a worker takes as its end; kill it if it does not end."""
-    worker.dispatch.close()
-    if worker.process.poll() is None:
-        with trio.move_on_after(_GRACE_S):
-            await _gone(worker.process)
-        worker.process.kill()
-        worker.process.wait()
+                    await self.fleet.pass_on(channel)

@@ -11,6 +11,7 @@ from ..abi import IPPROTO_TLS
 from ..control.channel import close_all
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Claim, Reply, SetOption
+from . import governing
 from .accepting import take_peer, take_peers_for_another
 from .mail import Post
 from .outer import Outer
@@ -35,6 +36,12 @@ def deliver(services: Services, data: bytes, descriptors: list[int]) -> None:
             take_peer(services, data[1:].decode(), socket.socket(fileno=descriptors[0]))
         case Post.TAKEN:
             services.sessions.taken(data[1:])
+        case Post.IDENTIFIED:
+            services.identities.given(data[1:])
+        case Post.POLICY:
+            governing.receive(services, data[1:], descriptors[0])
+        case Post.ASK:
+            governing.hear(services, data[1:])
         case Post.CLAIM:
             services.start(_claim, services, _channel(descriptors[0]), descriptors[1], *_CLAIM.unpack(data[1:]))
 
@@ -94,7 +101,7 @@ def _remade(services: Services, transcript: Transcript, outer: Outer) -> Session
     """Return the same socket in this worker; the last of its options is still to be set."""
     session = Session(services, transcript.uid)
     session.adopt(outer)
-    session.pid, session.watched = transcript.pid, transcript.watches
+    session.be_known(transcript)
     session.be_found_by(transcript.inode)
     session.replay(transcript.options[:-1])
     return session

@@ -20,7 +20,8 @@ class Transcript:
     """``uid`` owns the socket, ``pid`` opened it, ``inode`` is the application's descriptor's where it is known.
 
     ``path`` is where the application listens, for a listener; ``request`` is the number of the request that the last
-    option came with, where that is still to be answered.
+    option came with, where that is still to be answered.  ``application`` is who opened it, where that is known: the
+    other worker finds the profile by itself, under the policy that it has by then.
     """
 
     family: int
@@ -31,6 +32,7 @@ class Transcript:
     options: tuple[Option, ...]
     path: str = ""
     request: int = 0
+    application: dict[str, object] | None = None
 
 
 def write(transcript: Transcript) -> int:

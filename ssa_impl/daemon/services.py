@@ -6,7 +6,7 @@ import itertools
 import socket
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,8 @@ import trio
 
 from ..errors import DaemonError
 from ..policy.model import Profile
+from ..policy.policy import Application, Policy
+from .identity import Identities
 from .inner import InnerListener
 from .mail import PARENT, Post, forwarded
 from .relocation import Option
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 NUMBERS_PER_WORKER = 1 << 48
 _CONTEXTS_KEPT = 4096
+_PROFILES_KEPT = 4096
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class SharedContext:
 class Services:
     """One per worker."""
 
-    profile: Profile
+    policy: Policy
+    """the one in force; ``governing`` lets another one be"""
     index: int
     worker_count: int
     runtime: Path
@@ -52,24 +56,59 @@ class Services:
     """this worker's shares of listeners, by the path at which the application listens"""
     by_inode: dict[int, Session] = field(default_factory=dict)
     """sockets that another process may claim, by the inode of the application's descriptor"""
+    live: set[Session] = field(default_factory=set)
+    """all secure sockets of this worker"""
+    prepared: Policy | None = None
+    """what may be in force next"""
+    draining: trio.Event | None = None
+    """set once no connection is left, where new ones are not to come"""
     open_sockets: Counter[int] = field(default_factory=Counter)
     """how many each user has"""
     _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
     sessions: Sessions = field(init=False)
     """TLS sessions that initiators can resume"""
+    identities: Identities = field(init=False)
+    """who applications are"""
+    _profiles: dict[Application, Profile] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(partial(self.post, PARENT), self.start)
+        self.identities = Identities(partial(self.post, PARENT))
 
     def next_number(self) -> int:
         """Return a TLS_ID that no other socket of this daemon has."""
         return self.index * NUMBERS_PER_WORKER + next(self._numbers) + 1
 
-    def check_room(self, uid: int, adding: int = 0) -> None:
-        """Raise DaemonError(ENOBUFS) when this user has more sockets than the policy allows."""
-        if self.open_sockets[uid] + adding > self.profile.sockets_per_user:
-            raise DaemonError(f"the limit of {self.profile.sockets_per_user} secure sockets is reached")
+    @property
+    def tells_applications_apart(self) -> bool:
+        """Whether it matters who an application is: now, or under the policy that may come next."""
+        return bool(self.policy.rules or (self.prepared is not None and self.prepared.rules))
+
+    def profile_for(self, application: Application) -> Profile:
+        """Return the profile that applies; whoever differs in nothing but the process has the same."""
+        key = replace(application, pid=0)
+        if (found := self._profiles.get(key)) is None:
+            if len(self._profiles) >= _PROFILES_KEPT:
+                self._profiles.clear()
+            found = self._profiles[key] = self.policy.profile_for(application)
+        return found
+
+    def govern(self, policy: Policy) -> None:
+        """Let a policy be in force for whoever asks from now on."""
+        self.policy = policy
+        self.prepared = None
+        self._profiles.clear()
+
+    def look_whether_quiet(self) -> None:
+        """While draining: note that no connection is left."""
+        if self.draining is not None and not any(session.is_busy for session in self.live):
+            self.draining.set()
+
+    def check_room(self, uid: int, profile: Profile, adding: int = 0) -> None:
+        """Raise DaemonError(ENOBUFS) when this user has more sockets than the profile allows."""
+        if self.open_sockets[uid] + adding > profile.sockets_per_user:
+            raise DaemonError(f"the limit of {profile.sockets_per_user} secure sockets is reached")
 
     def share_context(self, handle: int, context: SharedContext) -> None:
         """Remember what a handle stands for, the ones used last."""

@@ -34,8 +34,10 @@ from ..control.messages import (
     SetOption,
     Upgrade,
 )
-from ..errors import ApplicationError, NetworkError, SsaError
+from ..errors import ApplicationError, DaemonError, NetworkError, SsaError
 from ..policy.contexts import context_for
+from ..policy.model import Profile, Request, Role, Settings
+from ..policy.policy import Application
 from ..policy.resolve import resolve
 from ..sockets.addresses import Address, build_sockaddr, parse_sockaddr
 from ..sockets.secure_socket import SecureSocket
@@ -44,10 +46,11 @@ from ..tls.engine import Engine
 from . import accepting, connecting, sharing
 from .carriage import carry_accepted
 from .files import read_regular
+from .identity import from_fields
 from .inner import are_streams
 from .outer import Outer
 from .relay import Wire
-from .relocation import Option
+from .relocation import Option, Transcript
 from .services import Services
 
 _log = logging.getLogger("ssad")
@@ -65,7 +68,15 @@ class Session:
     def __init__(self, services: Services, uid: int, state: SecureSocket | None = None) -> None:
         self.services = services
         self.uid = uid
-        self.socket = state or SecureSocket(services.next_number(), services.profile)
+        self.application: Application | None = None
+        """who opened it; None as long as that does not matter"""
+        self.ungoverned = ""
+        """why no profile can be found for it, "" when one was"""
+        self.role: Role | None = None
+        """once it is decided"""
+        self.hostname = ""
+        """the name that the peer must prove"""
+        self.socket = state or SecureSocket(services.next_number(), services.profile_for(Application(0, uid)))
         self.watched = True
         """whether the boundary reads its channel at all times"""
         self.options: list[Option] = []
@@ -79,6 +90,46 @@ class Session:
         self.reset_done = trio.Event()
         self.boundary_gone = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self.carrying: trio.CancelScope | None = None
+        self.verdict: SsaError | None = None
+        """why the daemon ended the connection"""
+
+    # -- under which profile
+
+    @property
+    def profile(self) -> Profile:
+        """What applies to this socket."""
+        return self.socket.profile
+
+    async def identify(self) -> Application:
+        """Find out who opened this socket, once.  Raises DaemonError(EACCES)."""
+        if self.application is None:
+            self.application = await self.services.identities.of(self.pid, self.uid)
+        return self.application
+
+    def govern(self) -> None:
+        """Take the profile that the policy in force has for the application."""
+        self.ungoverned = ""
+        if self.application is not None:
+            self.socket.profile = self.services.profile_for(self.application)
+        elif not self.services.policy.rules:
+            self.socket.profile = self.services.profile_for(Application(0, self.uid))
+        else:
+            self.ungoverned = "nobody can say any more which program opened this socket, and the policy has rules"
+
+    def be_known(self, transcript: Transcript) -> None:
+        """Belong to whom another worker knows as the owner."""
+        self.pid, self.watched = transcript.pid, transcript.watches
+        if transcript.application is not None:
+            self.application = from_fields(transcript.application)
+        self.govern()
+
+    def settings(self, request: Request, role: Role) -> Settings:
+        """Return the settings of a connection of this socket.  Raises PolicyError, DaemonError(EACCES)."""
+        if self.ungoverned:
+            raise DaemonError(self.ungoverned, errno.EACCES)
+        self.role, self.hostname = role, request.hostname or ""
+        return resolve(self.profile, request, role)
 
     # -- life
 
@@ -94,6 +145,7 @@ class Session:
         self, channel: DaemonChannel, first: Heard | None, carried: tuple[socket.socket, Wire, Engine] | None
     ) -> None:
         self.services.open_sockets[self.uid] += 1
+        self.services.live.add(self)
         try:
             async with trio.open_nursery() as self._nursery:
                 if carried is not None:
@@ -101,6 +153,8 @@ class Session:
                 await self._attend(channel, first)
         finally:
             self.services.open_sockets[self.uid] -= 1
+            self.services.live.discard(self)
+            self.services.look_whether_quiet()
             self.services.by_inode.pop(self.inode, None)
             for attended in self.channels:
                 attended.close()
@@ -138,6 +192,12 @@ class Session:
             _log.warning("closing a control channel: %s", malformed)
             return None
 
+    def cut(self, verdict: SsaError) -> None:
+        """End an established connection: the application reads ECONNRESET, and TLS_ERROR says why."""
+        if self.carrying is not None:
+            self.verdict = verdict
+            self.carrying.cancel()
+
     def end(self) -> None:
         """Let go of everything."""
         if self._nursery is not None:
@@ -151,6 +211,8 @@ class Session:
             case Reply():
                 close_all(descriptors)
                 self.reset_done.set()
+            case Hello() if self._outer is None and self.services.tells_applications_apart:
+                await channel.send(await self._answer_stranger(message, descriptors))
             case Connect() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
                 self._nursery.start_soon(connecting.connect, self, channel, message, _unix(descriptors[0]))
             case Listen() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
@@ -171,6 +233,18 @@ class Session:
             return Reply(message.request, error.errno)
         finally:
             close_all(descriptors)
+
+    async def _answer_stranger(self, hello: Hello, descriptors: list[int]) -> Reply:
+        """Find out who it is first."""
+        self.pid = hello.pid
+        try:
+            with self.socket.remembering():
+                await self.identify()
+                self.govern()
+        except SsaError as error:
+            close_all(descriptors)
+            return Reply(hello.request, error.errno)
+        return self._answer(hello, descriptors)
 
     def _perform(self, message: Message, descriptors: list[int]) -> bytes:
         if isinstance(message, Hello):
@@ -200,7 +274,9 @@ class Session:
         if self._outer is None:
             if hello.family not in {socket.AF_INET, socket.AF_INET6}:
                 raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
-            self.services.check_room(self.uid)
+            if self.services.draining is not None:
+                raise DaemonError("the daemon is about to end", errno.ENOTCONN)
+            self.services.check_room(self.uid, self.profile)
             self._outer = Outer(hello.family)
             self.pid, self.watched = hello.pid, hello.watches
         elif not descriptors:
@@ -253,7 +329,7 @@ class Session:
         """Make a context now: a bad file is this call's error, and connect need not wait for it."""
         try:
             request = self.socket.request(hostname="unset", with_identities=False)
-            context_for(resolve(self.services.profile, request))
+            context_for(resolve(self.profile, request))
         except SsaError:
             self.socket.forget(Opt.TLS_TRUSTED_PEER_CERTIFICATES)
             raise
@@ -269,6 +345,16 @@ class Session:
         if level == socket.SOL_SOCKET and name == socket.SO_PROTOCOL:
             return _INT.pack(IPPROTO_TLS)
         return self.outer().get_option(level, name, size_bytes)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is a connection, or one is being made."""
+        return self.socket.state in {State.CONNECTED, State.CONNECTING, State.CONNECTING_ASYNC}
+
+    def peer_name(self) -> str:
+        """Return the peer's address and port, "" where there is none."""
+        name = self._names.get(True)
+        return "" if name is None else f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
 
     def _name(self, outer: Outer, peer: bool) -> bytes:
         if peer and self.socket.state is not State.CONNECTED:
@@ -294,6 +380,7 @@ class Session:
         self.socket.broken(error)
         with contextlib.suppress(NetworkError):  # no descriptor is left: the next connect says so
             self.outer().renew()
+        self.services.look_whether_quiet()
 
 
 def _unix(descriptor: int) -> socket.socket:

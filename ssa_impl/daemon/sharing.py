@@ -17,6 +17,7 @@ from ..abi import Opt
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import SetOption
 from ..errors import ApplicationError, SsaError
+from .identity import to_fields
 from .mail import Post
 from .relocation import Transcript, write
 from .services import SharedContext
@@ -78,14 +79,17 @@ def transcript(session: Session, pending: SetOption | None = None, path: str = "
         options=tuple(options),
         path=path,
         request=pending.request if pending is not None else 0,
+        application=to_fields(session.application) if session.application is not None else None,
     )
 
 
-def cache_scope(session: Session) -> Hashable:
-    """Return who may resume the sessions of this socket: its context, or its user's processes of one program."""
+async def cache_scope(session: Session) -> Hashable:
+    """Return who may resume the sessions of this socket: its context, or its user's processes (of one program)."""
     if session.shares_context:
         return session.socket.context
+    if session.profile.session_scope == "user":
+        return session.uid
     try:
-        return session.uid, os.readlink(f"/proc/{session.pid}/exe")  # noqa: PTH115
-    except OSError:
+        return session.uid, (await session.identify()).executable
+    except SsaError:
         return session.uid, session.pid

@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 
 from ..control.channel import close_all, receive_bytes
-from ..policy.model import Profile
+from .distribution import unpack
 from .inner import InnerListener
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
@@ -28,17 +28,20 @@ _log = logging.getLogger("ssad")
 
 
 async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime: Path) -> None:
-    """Do what the post says until the parent closes the dispatch socket."""
+    """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(runtime / f"worker-{os.getpid()}.inner")
     dispatch.setblocking(False)
     try:
+        if (first := await _next_post(dispatch)) is None:
+            return
+        policy = unpack(first[1][0])
         dispatch.send(READY)
         async with trio.open_nursery() as nursery:
 
             def start(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
                 nursery.start_soon(_guarded, serve_one, *arguments)
 
-            services = Services(Profile(), index, worker_count, runtime, listener, dispatch, start)
+            services = Services(policy, index, worker_count, runtime, listener, dispatch, start)
             while received := await _next_post(dispatch):
                 deliver(services, *received)
             nursery.cancel_scope.cancel()

@@ -49,10 +49,10 @@ class Profile:
     """protocols that applications may name in TLS_ALPN, None for any"""
     send_server_name: bool = True
     """whether an initiator names the server in the clear (SNI, RFC 6066 section 3)"""
-    trust_system: bool = True
-    """whether the system's trust store is trusted"""
+    trust_store: tuple[str, ...] = ("system",)
+    """whose anchors are trusted: "system", and paths of PEM files and directories"""
     trust_anchors_pem: bytes = field(default=b"", repr=False)
-    """anchors of the policy's own files, trusted beside the system's trust store or instead of it"""
+    """what the paths in ``trust_store`` held when the policy was loaded"""
     honour_application_anchors: bool = True
     """whether TLS_TRUSTED_PEER_CERTIFICATES replaces this trust store"""
     hostname_required: bool = True
@@ -88,6 +88,11 @@ class Profile:
     validation: Validation | None = None
     """who judges the peer, None: OpenSSL alone"""
 
+    @property
+    def trust_system(self) -> bool:
+        """Whether the system's trust store is trusted."""
+        return "system" in self.trust_store
+
     def rule(self, key: str) -> str:
         """Say which rule of which profile refuses something, for the end of a sentence."""
         origin = self.origins.get(key)
@@ -113,7 +118,7 @@ class NamedKey:
 class DaemonLimits:
     """What holds for the daemon as a whole."""
 
-    drain_timeout_s: float = 30.0
+    drain_timeout_s: float = 0.0
     """how long open connections may go on after the daemon was asked to stop"""
 
 

@@ -15,7 +15,7 @@ from ..errors import ApplicationError, SsaError
 from ..policy.model import Profile, Request
 from ..policy.resolve import check_cipher, check_revocation, check_session, check_version
 from ..tls.negotiated import Negotiated
-from .credentials import Credentials
+from .credentials import Credentials, Find, no_names
 from .states import Event, State, step
 from .values import Value, parse, serialize
 
@@ -44,16 +44,17 @@ _FROM_HANDSHAKE: dict[Opt, Callable[[Negotiated], Value | None]] = {
 class SecureSocket:
     """The state machine of one socket; ``number`` is its TLS_ID."""
 
-    def __init__(self, number: int, profile: Profile) -> None:
+    def __init__(self, number: int, profile: Profile, find: Find = no_names) -> None:
+        """``find`` gives what a name of the policy's keys stands for."""
         self.state = State.OPEN
         self.negotiated: Negotiated | None = None
         self.error_text = ""
         self.context = number
         """the TLS_CONTEXT that this socket belongs to: its own number, or another's"""
-        self._number = number
-        self._profile = profile
+        self.number = number
+        self.profile = profile
         self._values: dict[Opt, Value] = {}
-        self._credentials = Credentials()
+        self._credentials = Credentials(find)
         self._disabled: set[str] = set()
         self._server_names: list[str] = []
         self._pending_errno = 0
@@ -81,18 +82,18 @@ class SecureSocket:
         """Keep a value, if the policy lets it be."""
         match option, value:
             case ((Opt.TLS_VERSION_MIN | Opt.TLS_VERSION_MAX), int()):
-                check_version(self._profile, value)
+                check_version(self.profile, value)
             case ((Opt.TLS_DISABLE_CIPHER | Opt.TLS_ENABLE_CIPHER), str()):
                 enable = option is Opt.TLS_ENABLE_CIPHER
-                check_cipher(self._profile, value, enable=enable)
+                check_cipher(self.profile, value, enable=enable)
                 (self._disabled.discard if enable else self._disabled.add)(value)
             case ((Opt.TLS_SESSION_REUSE | Opt.TLS_SESSION_TTL), int()):
-                check_session(self._profile, option, value)
+                check_session(self.profile, option, value)
             case _, int() if option in _REVOCATION:
-                check_revocation(self._profile, option, value)
-            case Opt.TLS_CERTIFICATE_CHAIN, bytes():
+                check_revocation(self.profile, option, value)
+            case Opt.TLS_CERTIFICATE_CHAIN, (bytes() | str()):
                 self._credentials.add_chain(value)
-            case Opt.TLS_PRIVATE_KEY, bytes():
+            case Opt.TLS_PRIVATE_KEY, (bytes() | str()):
                 self._credentials.add_key(value)
                 return  # it is in one place only
             case Opt.TLS_HOSTNAME, str():
@@ -130,9 +131,19 @@ class SecureSocket:
         return handle
 
     @property
+    def has_credentials(self) -> bool:
+        """Whether the application gave or named a certificate or a key."""
+        return not self._credentials.is_empty
+
+    @property
+    def has_names(self) -> bool:
+        """Whether it has certificates or keys of the policy."""
+        return self._credentials.has_names
+
+    @property
     def context_is_own(self) -> bool:
         """Whether TLS_CONTEXT is this socket's own handle."""
-        return self.context == self._number
+        return self.context == self.number
 
     def request(self, hostname: str | None = None, *, with_identities: bool = True) -> Request:
         """Return what the application asked for, for the policy to resolve; ``hostname`` stands in for an unset one.
@@ -171,22 +182,22 @@ class SecureSocket:
             case Opt.TLS_ERROR:
                 return self.error_text
             case Opt.TLS_ID:
-                return self._number
+                return self.number
             case Opt.TLS_CONTEXT:
                 return self.context
             case Opt.TLS_TRUSTED_CIPHERS:
-                return ":".join(name for name in self._profile.ciphers if name not in self._disabled)
+                return ":".join(name for name in self.profile.ciphers if name not in self._disabled)
         return self._values.get(option, self._default(option))
 
     def _default(self, option: Opt) -> Value | None:
         """What holds when the application has said nothing."""
         match option:
             case Opt.TLS_VERSION_MIN:
-                return self._profile.version_min
+                return self.profile.version_min
             case Opt.TLS_VERSION_MAX:
-                return self._profile.version_max
+                return self.profile.version_max
             case Opt.TLS_SESSION_TTL:
-                return self._profile.session_ttl_s
+                return self.profile.session_ttl_s
             case Opt.TLS_SESSION_REUSE | Opt.TLS_REQUEST_PEER_AUTH:
                 return 0
         return 0 if option in _REVOCATION else None
@@ -204,7 +215,7 @@ class SecureSocket:
     @classmethod
     def accepted(cls, number: int, listener: SecureSocket, agreed: Negotiated) -> SecureSocket:
         """Return the socket of a peer that a listener took in: its options, and no keys."""
-        made = cls(number, listener._profile)
+        made = cls(number, listener.profile)
         made.state = State.CONNECTED
         made.negotiated = agreed
         made.context = listener.context

@@ -29,6 +29,7 @@ from ssa_impl.control.channel import close_all, receive_bytes
 from ssa_impl.control.daemon_channel import DaemonChannel
 from ssa_impl.control.greeting import take_greeting
 from ssa_impl.control.messages import Connect, GetName, GetOption, Hello, Keep, Listen, Message, Reply, Reset, SetOption
+from ssa_impl.daemon import identity
 from ssa_impl.daemon.inner import InnerListener
 from ssa_impl.daemon.mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, Post, split_forward
 from ssa_impl.daemon.post import deliver
@@ -36,6 +37,7 @@ from ssa_impl.daemon.resumption import serve as serve_sessions
 from ssa_impl.daemon.services import Services
 from ssa_impl.daemon.session import Session
 from ssa_impl.policy.model import Profile
+from ssa_impl.policy.policy import Policy
 from ssa_impl.sockets.addresses import Address, build_sockaddr, parse_sockaddr
 from ssa_impl.tls.sessions import SessionCache
 from tests.certificates import NAME, authority
@@ -306,7 +308,13 @@ class Worker:
             end.setblocking(False)
         self._listener = InnerListener(directory / f"inner-{index}")
         self.services = Services(
-            profile, index, worker_count, directory, self._listener, self._dispatch, nursery.start_soon
+            Policy({"default": profile}),
+            index,
+            worker_count,
+            directory,
+            self._listener,
+            self._dispatch,
+            nursery.start_soon,
         )
         self._nursery = nursery
         self._sides: list[Side] = []
@@ -321,6 +329,8 @@ class Worker:
             target, message = split_forward(data)
             if target != PARENT:
                 self._open_mail.send_nowait((target, message, descriptors))
+            elif message[:1] == Post.IDENTIFY.value:
+                deliver(self.services, identity.answer(message[1:]), [])
             elif answer := serve_sessions(self._sessions, message, time.monotonic()):
                 deliver(self.services, answer, [])
 

@@ -28,6 +28,7 @@ from ssa_impl.daemon.mail import (
 from ssa_impl.daemon.services import Services, SharedContext
 from ssa_impl.errors import DaemonError
 from ssa_impl.policy.model import Profile
+from ssa_impl.policy.policy import Policy
 
 Make = Callable[..., Services]
 
@@ -47,7 +48,7 @@ def make(tmp_path: Path, ends: tuple[socket.socket, socket.socket]) -> Iterator[
     listener = InnerListener(tmp_path / "inner")
 
     def made(index: int = 0, worker_count: int = 2, profile: Profile = Profile()) -> Services:  # noqa: B008
-        return Services(profile, index, worker_count, tmp_path, listener, ends[0], lambda *_: None)
+        return Services(Policy({"default": profile}), index, worker_count, tmp_path, listener, ends[0], lambda *_: None)
 
     yield made
     listener.close()
@@ -69,7 +70,7 @@ def test_a_number_says_which_worker_gave_it(make: Make) -> None:
 
 @given(handle=st.integers(0, 2**64 - 1))
 def test_any_number_has_a_home_or_none(handle: int) -> None:
-    services = Services(Profile(), 0, 3, Path(), None, None, lambda *_: None)  # type: ignore[arg-type]
+    services = Services(Policy(), 0, 3, Path(), None, None, lambda *_: None)  # type: ignore[arg-type]
     assert services.home_of(handle) in {0, 1, 2, None}
 
 
@@ -97,13 +98,13 @@ def test_the_contexts_that_were_shared_last_are_kept(make: Make) -> None:
 
 
 def test_a_user_has_as_many_sockets_as_the_policy_allows(make: Make) -> None:
-    services = make(profile=Profile(sockets_per_user=2))
-    services.check_room(1000, adding=2)
+    services, two = make(), Profile(sockets_per_user=2)
+    services.check_room(1000, two, adding=2)
     services.open_sockets[1000] = 2
-    services.check_room(1000)
-    services.check_room(1001, adding=1)
+    services.check_room(1000, two)
+    services.check_room(1001, two, adding=1)
     with pytest.raises(DaemonError, match="limit of 2") as caught:
-        services.check_room(1000, adding=1)
+        services.check_room(1000, two, adding=1)
     assert caught.value.errno == errno.ENOBUFS
 
 

@@ -1,0 +1,260 @@
+"""How another policy comes into force in a worker, and what else the parent asks of it.
+
+In two steps, so that all workers change or none does: a policy is *prepared* (every context that it leads to can be
+made, and it is known whose each open socket is), then it is *committed*, which happens at once, between two messages:
+every socket that comes later has it.  A socket that is not connected yet, and a listener's next peers, have it too.
+A connection that exists keeps running; when the policy is to be *enforced*, one that it would not allow is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from ..errors import PolicyError, SsaError
+from ..policy.contexts import context_for, forget_contexts
+from ..policy.model import Request, Role, Settings
+from ..policy.policy import Policy
+from ..policy.resolve import resolve
+from ..sockets.states import State
+from ..tls.negotiated import Negotiated
+from .distribution import unpack
+from .mail import PARENT, Ask, Post
+from .services import Services
+from .session import Session
+
+_log = logging.getLogger("ssad")
+_NUMBER = struct.Struct("<I")
+_AT_ONCE = 0
+
+
+def receive(services: Services, body: bytes, descriptor: int) -> None:
+    """A policy has come: prepare it and answer, or adopt it at once."""
+    (number,) = _NUMBER.unpack(body)
+    policy = unpack(descriptor)
+    services.prepared = policy
+    if number == _AT_ONCE:
+        forget_contexts()
+        commit(services)
+        services.start(_govern_strangers, services)
+        return
+    services.start(_answer, services, number, _prepare, policy)
+
+
+def hear(services: Services, body: bytes) -> None:
+    """The parent asks; what changes something changes it now, before the next message is looked at."""
+    (number,) = _NUMBER.unpack_from(body)
+    what, parameter = Ask(body[_NUMBER.size : _NUMBER.size + 1]), body[_NUMBER.size + 1 :]
+    match what:
+        case Ask.COMMIT:
+            commit(services)
+        case Ask.ABORT:
+            services.prepared = None
+        case Ask.DRAIN:
+            _begin_to_drain(services)
+    services.start(_answer, services, number, _ANSWERS[what], parameter)
+
+
+async def _answer(
+    services: Services,
+    number: int,
+    work: Callable[[Services, Policy | bytes], Awaitable[bytes]],
+    parameter: Policy | bytes,
+) -> None:
+    content = await work(services, parameter)
+    descriptor = os.memfd_create("ssa-answer", os.MFD_CLOEXEC)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        await services.post(PARENT, Post.ANSWER, _NUMBER.pack(number), [descriptor])
+    finally:
+        os.close(descriptor)
+
+
+# -- a policy
+
+
+def check(policy: Policy) -> list[str]:
+    """Return what is wrong with a policy that only making its contexts tells, one sentence for each profile."""
+    forget_contexts()  # the files behind them may have changed, too
+    complaints = []
+    for profile in policy.profiles.values():
+        try:
+            context_for(resolve(profile, Request(hostname="policy.invalid")))
+        except SsaError as error:
+            complaints.append(f"profile {profile.name}: {error.text}")
+    return complaints
+
+
+async def _prepare(services: Services, policy: Policy | bytes) -> bytes:
+    """Return why this policy cannot be used, nothing when it can."""
+    assert isinstance(policy, Policy)
+    if complaints := check(policy):
+        return "\n".join(complaints).encode()
+    if policy.rules:
+        async with trio.open_nursery() as nursery:
+            for owner in _owners(services):
+                if owner.application is None:
+                    nursery.start_soon(_try_to_identify, owner)
+    return b""
+
+
+def _owners(services: Services) -> list[Session]:
+    """Sockets of this worker, and those whose peers it takes for another one."""
+    return [*services.live, *(acceptor.owner for acceptor in services.acceptors.values())]
+
+
+async def _try_to_identify(owner: Session) -> None:
+    try:
+        await owner.identify()
+    except SsaError as error:
+        _log.warning("socket %d: %s", owner.socket.number, error.text)
+
+
+def commit(services: Services) -> None:
+    """Let the policy that was prepared be in force."""
+    if (policy := services.prepared) is None:
+        return
+    services.govern(policy)
+    for session in services.live:
+        if session.socket.state is not State.CONNECTED:
+            session.govern()
+    for acceptor in list(services.acceptors.values()):
+        acceptor.owner.govern()
+        acceptor.renew()
+
+
+async def _govern_strangers(services: Services) -> None:
+    """Find out about those for whom no profile could be found before."""
+    for owner in _owners(services):
+        if owner.ungoverned:
+            await _try_to_identify(owner)
+            owner.govern()
+    for acceptor in list(services.acceptors.values()):
+        acceptor.renew()
+
+
+async def _committed(services: Services, enforce: Policy | bytes) -> bytes:
+    """Return how many connections were cut."""
+    cut = 0
+    for session in list(services.live) if enforce else ():
+        if why := _forbidden(session):
+            session.cut(PolicyError(f"the policy was changed and does not allow this connection: {why}"))
+            cut += 1
+    return str(cut).encode()
+
+
+def _forbidden(session: Session) -> str:
+    """Say why the policy in force would not have allowed a connection, "" when it would."""
+    agreed, role = session.socket.negotiated, session.role
+    if session.socket.state is not State.CONNECTED or agreed is None or role is None:
+        return ""
+    session.govern()
+    try:
+        request = session.socket.request(with_identities=False)
+        return excess(agreed, session.settings(request, Role.INITIATOR)) if role is Role.INITIATOR else _served(session)
+    except SsaError as error:
+        return error.text
+
+
+def _served(session: Session) -> str:
+    """What an acceptor's connection has beyond the policy; its certificates are the listener's business."""
+    assert session.socket.negotiated is not None
+    if session.ungoverned:
+        return session.ungoverned
+    profile, agreed = session.profile, session.socket.negotiated
+    return _outside(agreed, profile.version_min, profile.version_max, profile.ciphers, profile.groups)
+
+
+def excess(agreed: Negotiated, settings: Settings) -> str:
+    """Say what an initiator's connection has agreed on that ``settings`` do not allow, "" for nothing."""
+    if len(agreed.peer_chain) > settings.verify_depth + 2:
+        return f"the peer's chain has {len(agreed.peer_chain)} certificates"
+    return _outside(agreed, settings.version_min, settings.version_max, settings.ciphers, settings.groups)
+
+
+def _outside(agreed: Negotiated, low: int, high: int, ciphers: tuple[str, ...], groups: tuple[str, ...]) -> str:
+    if not low <= agreed.version <= high:
+        return f"version {agreed.version:#06x}"
+    if agreed.cipher not in ciphers:
+        return f"cipher {agreed.cipher}"
+    if groups and agreed.group and agreed.group.lower() not in {group.lower() for group in groups}:
+        return f"group {agreed.group}"
+    return ""
+
+
+# -- drain
+
+
+def _begin_to_drain(services: Services) -> None:
+    if services.draining is None:
+        services.draining = trio.Event()
+        for acceptor in list(services.acceptors.values()):
+            acceptor.stop()
+        services.look_whether_quiet()
+
+
+async def _drained(services: Services, _: Policy | bytes) -> bytes:
+    """Answer once no connection is left."""
+    assert services.draining is not None
+    await services.draining.wait()
+    return b""
+
+
+# -- what there is
+
+
+async def _ping(_services: Services, _: Policy | bytes) -> bytes:
+    return b""
+
+
+async def _status(services: Services, _: Policy | bytes) -> bytes:
+    """Return the sockets of each profile, and the connections, as JSON."""
+    profiles: dict[str, int] = {}
+    for session in services.live:
+        profiles[session.profile.name] = profiles.get(session.profile.name, 0) + 1
+    connections = sum(session.is_busy for session in services.live)
+    return json.dumps({"profiles": profiles, "sockets": len(services.live), "connections": connections}).encode("ascii")
+
+
+async def _sessions(services: Services, uid: Policy | bytes) -> bytes:
+    """Return what the administrator sees of each secure socket, as JSON."""
+    rows = [
+        _row(services, session)
+        for session in services.live
+        if not uid or session.uid == int(uid)  # type: ignore[arg-type]
+    ]
+    return json.dumps(rows).encode("ascii")
+
+
+def _row(services: Services, session: Session) -> dict[str, object]:
+    agreed = session.socket.negotiated
+    return {
+        "id": session.socket.number,
+        "uid": session.uid,
+        "pid": session.pid,
+        "profile": session.profile.name,
+        "state": session.socket.state.name.lower(),
+        "role": session.role.name.lower() if session.role else "",
+        "executable": session.application.executable if session.application else "",
+        "hostname": session.hostname,
+        "peer": session.peer_name(),
+        "version": f"{agreed.version:#06x}" if agreed else "",
+        "cipher": agreed.cipher if agreed else "",
+        "worker": services.index,
+    }
+
+
+_ANSWERS: dict[Ask, Callable[[Services, Policy | bytes], Awaitable[bytes]]] = {
+    Ask.PING: _ping,
+    Ask.COMMIT: _committed,
+    Ask.ABORT: _ping,
+    Ask.DRAIN: _drained,
+    Ask.STATUS: _status,
+    Ask.SESSIONS: _sessions,
+}

@@ -1,0 +1,117 @@
+"""A reload: the policy is loaded whole, every worker prepares it, and only then does it come into force everywhere.
+
+Whatever goes wrong before the last step leaves the policy that is in force, everywhere.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import trio
+
+from ..policy.policy import Policy
+from ..tls.sessions import SessionCache
+from . import notify
+from .distribution import pack
+from .fleet import Fleet, Worker
+from .governing import check
+from .mail import Ask
+
+_log = logging.getLogger("ssad")
+_PATIENCE_S = 30.0
+"""how long a worker may take to prepare a policy"""
+
+
+class PolicyRefused(Exception):
+    """A policy cannot be used; ``complaints`` say why, one sentence each."""
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        super().__init__("\n".join(complaints))
+        self.complaints = tuple(complaints)
+
+
+class Reloader:
+    """Brings the administrator's files into force, one reload after the other."""
+
+    def __init__(self, load: Callable[[], Policy]) -> None:
+        """``load`` reads all files; raises PolicyRefused."""
+        self._load = load
+        self._turn = trio.Lock()
+        self.loaded_at_s = 0.0
+        """Unix time"""
+        self.reloads = 0
+        self.failure = ""
+        """why the last reload was refused, "" when it was not"""
+
+    async def first(self) -> Policy:
+        """Return the policy to start with.  Raises PolicyRefused."""
+        policy = await trio.to_thread.run_sync(self._loaded)
+        self.loaded_at_s = time.time()
+        return policy
+
+    def _loaded(self) -> Policy:
+        policy = self._load()
+        if complaints := check(policy):
+            raise PolicyRefused(complaints)
+        return policy
+
+    async def reload(self, fleet: Fleet, *, enforce: bool = False) -> int:
+        """Let the files as they are now be in force; return how many connections were cut.  Raises PolicyRefused."""
+        async with self._turn:
+            notify.reloading()
+            try:
+                closed = await self._reload(fleet, enforce)
+            except PolicyRefused as refused:
+                self.failure = str(refused)
+                _log.error("the policy was not changed: %s", "; ".join(refused.complaints))
+                raise
+            finally:
+                notify.notify("READY=1")
+            self.failure, self.loaded_at_s, self.reloads = "", time.time(), self.reloads + 1
+            _log.info("another policy is in force; %d connections were ended", closed)
+            return closed
+
+    async def _reload(self, fleet: Fleet, enforce: bool) -> int:
+        policy = await trio.to_thread.run_sync(self._loaded)
+        file = pack(policy)
+        workers = fleet.alive
+        try:
+            complaints = await _prepare(fleet, workers, file)
+            if complaints:
+                await fleet.ask_all(Ask.ABORT)
+                raise PolicyRefused(complaints)
+        except BaseException:
+            os.close(file)
+            raise
+        for worker in workers:
+            worker.policy = policy
+        fleet.govern(policy, file)
+        fleet.sessions = SessionCache()  # they were agreed on under other rules
+        answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", _PATIENCE_S)
+        for worker in fleet.alive:  # one that has become ready meanwhile
+            await fleet.adopt(worker)
+        return sum(int(answer or b"0") for answer in answers.values())
+
+
+async def _prepare(fleet: Fleet, workers: Sequence[Worker], file: int) -> list[str]:
+    """Let workers prepare a policy; return what is wrong with it."""
+    complaints: list[str] = []
+    prepared: list[Worker] = []
+
+    async def one(worker: Worker) -> None:
+        if (answer := await fleet.prepare(worker, file)) is None:
+            complaints.append(f"worker {worker.index} ended while it prepared the policy; try again")
+        elif answer:
+            complaints.extend(answer.decode().splitlines())
+        prepared.append(worker)
+
+    with trio.move_on_after(_PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+            for worker in workers:
+                nursery.start_soon(one, worker)
+    late = [worker.index for worker in workers if worker not in prepared]
+    complaints += [f"worker {index} did not answer within {_PATIENCE_S:g} s; try again" for index in late]
+    return list(dict.fromkeys(complaints))
