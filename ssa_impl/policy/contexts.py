@@ -17,10 +17,11 @@ from OpenSSL import SSL
 
 from ..errors import ApplicationError, DaemonError, PolicyError
 from ..tls.acceptor import choose, is_ours, select_protocol
-from ..tls.binding import set_server_name_callback
+from ..tls.binding import set_groups, set_server_name_callback, set_signature_algorithms
 from ..tls.reasons import note_verification
 from .ciphers import default_ciphers, is_tls_1_3
-from .model import Identity, Role, Settings
+from .key_log import log_secrets
+from .model import SECURITY_LEVEL, Identity, Role, Settings
 
 _CONTEXTS_KEPT = 256
 
@@ -33,7 +34,7 @@ def context_for(settings: Settings) -> SSL.Context:
     """
     if settings.role is Role.ACCEPTOR:
         return _acceptor_context(settings)
-    return _context(replace(settings, hostname=None, alpn=()))  # these two belong to the connection
+    return _context(replace(settings, hostname=None, alpn=(), profile=""))  # these belong to the connection
 
 
 def forget_contexts() -> None:
@@ -67,24 +68,34 @@ def _context(settings: Settings) -> SSL.Context:
     context.set_min_proto_version(settings.version_min)
     context.set_max_proto_version(settings.version_max)
     context.set_options(SSL.OP_NO_RENEGOTIATION)
-    if settings.ciphers != default_ciphers():
-        _set_ciphers(context, settings.ciphers)
+    if settings.ciphers != default_ciphers() or settings.security_level != SECURITY_LEVEL:
+        _set_ciphers(context, settings.ciphers, settings.security_level)
+    if settings.groups and not set_groups(context, settings.groups):
+        raise PolicyError(f"OpenSSL does not take these groups: {':'.join(settings.groups)}")
+    if settings.signature_algorithms and not set_signature_algorithms(context, settings.signature_algorithms):
+        names = ":".join(settings.signature_algorithms)
+        raise PolicyError(f"OpenSSL does not take these signature algorithms: {names}")
     if settings.authenticate_peer:
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_verification)
         context.set_verify_depth(settings.verify_depth)
-        _load_anchors(context, settings.anchors_pem)
+        if settings.trust_system:
+            _load_system_store(context)
+        if settings.anchors_pem is not None:
+            _load_anchors(context, settings.anchors_pem)
     for identity in settings.identities:
         _present(context, identity)
     if accepting and settings.alpn:
         context.set_alpn_select_callback(select_protocol(settings.alpn))
     _set_sessions(context, settings, accepting)
+    if settings.key_log:
+        log_secrets(context, settings.key_log)
     return context
 
 
-def _set_ciphers(context: SSL.Context, ciphers: tuple[str, ...]) -> None:
+def _set_ciphers(context: SSL.Context, ciphers: tuple[str, ...], level: int) -> None:
     context.set_tls13_ciphersuites(":".join(filter(is_tls_1_3, ciphers)).encode("ascii"))
-    if older := [name for name in ciphers if not is_tls_1_3(name)]:  # else TLS 1.3 is the lowest version
-        context.set_cipher_list(":".join(older).encode("ascii"))
+    older = [name for name in ciphers if not is_tls_1_3(name)] or ["DEFAULT"]  # TLS 1.3 is the lowest version then
+    context.set_cipher_list(":".join([*older, f"@SECLEVEL={level}"]).encode("ascii"))
 
 
 def _set_sessions(context: SSL.Context, settings: Settings, accepting: bool) -> None:
@@ -125,10 +136,7 @@ def _as_file(content: bytes) -> Iterator[str]:
         os.close(descriptor)
 
 
-def _load_anchors(context: SSL.Context, pem: bytes | None) -> None:
-    if pem is None:
-        _load_system_store(context)
-        return
+def _load_anchors(context: SSL.Context, pem: bytes) -> None:
     try:
         with _as_file(pem) as path:
             context.load_verify_locations(path)

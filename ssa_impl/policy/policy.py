@@ -74,6 +74,11 @@ class Policy:
         rule = self.rule_for(application)
         return self.profiles["default" if rule is None else rule.profile]
 
+    @property
+    def key_log_paths(self) -> tuple[str, ...]:
+        """The files to which workers append the secrets of connections."""
+        return tuple(sorted({profile.key_log for profile in self.profiles.values() if profile.key_log}))
+
     def rule_for(self, application: Application) -> Rule | None:
         """Return the first rule that applies to this application, None when none does."""
         return next((rule for rule in self.rules if not rule.mismatch(application)), None)

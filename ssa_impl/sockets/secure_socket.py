@@ -13,7 +13,15 @@ from contextlib import contextmanager
 from ..abi import OPTIONS, Opt, Option, Phase
 from ..errors import ApplicationError, SsaError
 from ..policy.model import Profile, Request
-from ..policy.resolve import check_cipher, check_revocation, check_session, check_version
+from ..policy.resolve import (
+    check_cipher,
+    check_peer_auth,
+    check_protocols,
+    check_revocation,
+    check_session,
+    check_version,
+    is_checked,
+)
 from ..tls.negotiated import Negotiated
 from .credentials import Credentials, Find, no_names
 from .states import Event, State, step
@@ -89,6 +97,10 @@ class SecureSocket:
                 (self._disabled.discard if enable else self._disabled.add)(value)
             case ((Opt.TLS_SESSION_REUSE | Opt.TLS_SESSION_TTL), int()):
                 check_session(self.profile, option, value)
+            case Opt.TLS_ALPN, tuple():
+                check_protocols(self.profile, value)
+            case Opt.TLS_REQUEST_PEER_AUTH, int():
+                check_peer_auth(self.profile, value)
             case _, int() if option in _REVOCATION:
                 check_revocation(self.profile, option, value)
             case Opt.TLS_CERTIFICATE_CHAIN, (bytes() | str()):
@@ -163,6 +175,7 @@ class SecureSocket:
             disabled_ciphers=frozenset(self._disabled),
             session_reuse=bool(pick(Opt.TLS_SESSION_REUSE)),
             session_ttl_s=pick(Opt.TLS_SESSION_TTL),  # type: ignore[arg-type]
+            revocation=frozenset(option for option in _REVOCATION if pick(option)),
         )
 
     def _check_phase(self, row: Option, allowed: Phase | None) -> None:
@@ -200,7 +213,7 @@ class SecureSocket:
                 return self.profile.session_ttl_s
             case Opt.TLS_SESSION_REUSE | Opt.TLS_REQUEST_PEER_AUTH:
                 return 0
-        return 0 if option in _REVOCATION else None
+        return int(is_checked(self.profile, option)) if option in _REVOCATION else None
 
     # -- life
 

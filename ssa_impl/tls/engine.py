@@ -57,7 +57,7 @@ class Engine:
             connection.set_accept_state()
             return
         if settings.hostname is not None:
-            self._ask_for(settings.hostname)
+            self._ask_for(settings.hostname, send_name=settings.send_server_name)
         if settings.alpn:
             connection.set_alpn_protos([name.encode("ascii") for name in settings.alpn])
         if settings.validation is not None:
@@ -66,10 +66,10 @@ class Engine:
             set_session_bytes(connection, earlier.session)
         connection.set_connect_state()
 
-    def _ask_for(self, hostname: str) -> None:
+    def _ask_for(self, hostname: str, *, send_name: bool) -> None:
         if not expect_name(self._connection, hostname):
             raise ApplicationError(f"no certificate can be for {hostname}", errno.EPROTO)
-        if not is_ip_address(hostname):
+        if send_name and not is_ip_address(hostname):
             self._connection.set_tlsext_host_name(hostname.removesuffix(".").encode("ascii"))
 
     def receive(self, ciphertext: Buffer | None) -> None:
