@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 
 from ..control.channel import close_all, receive_bytes
+from ..hardening.process import NOTHING, Hardening
 from ..policy.policy import Policy
 from ..tls.sessions import SessionCache
 from . import identity, resumption
@@ -33,12 +34,13 @@ _NUMBER = struct.Struct("<I")
 
 @dataclass(eq=False)
 class Worker:
-    """One process; ``policy`` is the one it was given last."""
+    """One process; ``policy`` is the one it was given last, ``hardening`` what it has given up."""
 
     index: int
     process: subprocess.Popen[bytes]
     dispatch: socket.socket
     policy: Policy | None = None
+    hardening: Hardening = NOTHING
 
 
 @dataclass
@@ -230,11 +232,15 @@ class Fleet:
 async def _is_ready(worker: Worker) -> bool:
     while True:
         try:
-            return worker.dispatch.recv(MAX_POST_BYTES) == READY
+            said = worker.dispatch.recv(MAX_POST_BYTES)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(worker.dispatch)
         except ConnectionError:
             return False
+        else:
+            if said.startswith(READY):
+                worker.hardening = Hardening.from_json(said.removeprefix(READY))
+            return said.startswith(READY)
 
 
 async def _offer(dispatch: socket.socket, message: bytes, descriptors: list[int]) -> bool:

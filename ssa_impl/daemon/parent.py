@@ -24,6 +24,8 @@ import trio
 from OpenSSL import SSL
 
 from .. import __version__
+from ..hardening.kernel import CannotHarden
+from ..hardening.process import check, harden_parent, is_traceable
 from ..policy.policy import Policy
 from . import notify
 from .fleet import Fleet
@@ -77,6 +79,11 @@ class Parent:
         """Serve until SIGTERM or SIGINT; everything is gone afterwards.  Raises CannotStart, PolicyRefused."""
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             policy = await self.reloader.first()
+            try:
+                check(require_landlock=policy.daemon.require_landlock)
+                harden_parent(traceable=is_traceable())
+            except CannotHarden as why:
+                raise CannotStart(str(why)) from None
             with contextlib.ExitStack() as places:
                 listener = places.enter_context(self._listening())
                 runtime = self._path.with_name(self._path.name + ".d")
@@ -126,6 +133,7 @@ class Parent:
             "socket": str(self._path),
             "openssl": SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode(),
             "version": __version__,
+            "hardening": self.fleet.alive[0].hardening.describe(),
         }
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()

@@ -18,7 +18,10 @@ from pathlib import Path
 import trio
 
 from ..control.channel import close_all, receive_bytes
+from ..hardening.kernel import CannotHarden
+from ..hardening.process import harden_worker
 from .distribution import unpack
+from .hardened import options_of
 from .inner import InnerListener
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
@@ -35,7 +38,8 @@ async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime:
         if (first := await _next_post(dispatch)) is None:
             return
         policy = unpack(first[1][0])
-        dispatch.send(READY)
+        in_force = harden_worker(options_of(policy, runtime))
+        dispatch.send(READY + in_force.to_json())
         async with trio.open_nursery() as nursery:
 
             def start(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
@@ -90,7 +94,11 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # a connection leaves little garbage, and looking for it costs
     with socket.socket(fileno=int(sys.argv[1])) as dispatch:
-        trio.run(serve, dispatch, index, worker_count, runtime)
+        try:
+            trio.run(serve, dispatch, index, worker_count, runtime)
+        except CannotHarden as why:
+            _log.error("%s", why)
+            sys.exit(1)
 
 
 if __name__ == "__main__":

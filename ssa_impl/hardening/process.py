@@ -67,6 +67,10 @@ class Hardening:
         return cls(**{**fields, "capabilities": tuple(fields["capabilities"]), "missing": tuple(fields["missing"])})
 
 
+NOTHING = Hardening(0, (), missing=("nothing has been given up yet",), traceable=True)
+"""what a process is before it has said anything"""
+
+
 def harden_worker(options: HardeningOptions) -> Hardening:
     """Leave a worker with what it needs to serve secure sockets, before it has a second thread.
 
