@@ -6,15 +6,15 @@ differences); 2 bad usage, or a campaign whose files are missing, torn, foreign 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from analysis.comparing import compare
+from analysis.console import err_console, one_sentence, out_console
 from analysis.errors import AnalysisError, DataError
+from analysis.planning import power
 
 if TYPE_CHECKING:
     from analysis.frames import Scenario
@@ -29,10 +29,10 @@ app = typer.Typer(
     "DIR is a campaign's directory, for example results/reference. Several directories may be given when "
     "they have the same profile: those of one link and boundary are pooled into one fit, others become further "
     "lines of Figure 4.",
-    epilog="Exit codes: 0 done; 1 it could not be done; 2 bad usage or bad files.",
+    epilog="Exit codes: 0 done; 1 it could not be done; 2 bad usage or bad files; compare has its own.",
 )
-out_console = Console(soft_wrap=True, highlight=False)
-err_console = Console(stderr=True, soft_wrap=True, highlight=False)
+app.command()(compare)
+app.command()(power)
 
 Directories = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Directories of campaigns.", show_default=False)
@@ -41,16 +41,6 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", metavar="PATH", help="Where to write; by default into DIR.", show_default=False),
 ]
-
-
-@contextmanager
-def one_sentence() -> Iterator[None]:
-    """End with the error's sentence on stderr and its exit code."""
-    try:
-        yield
-    except AnalysisError as error:
-        err_console.print(f"error: {error}", markup=False, style="red")
-        raise typer.Exit(error.exit_code) from None
 
 
 def _scenarios(directories: list[Path], *, samples: bool) -> tuple[Scenario, ...]:

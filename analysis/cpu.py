@@ -70,7 +70,12 @@ def _per_megabyte(rows: pd.DataFrame, party: str) -> float | None:
     return float(measured[f"{party}_s"].sum() / measured["megabytes"].sum())
 
 
-def _by_block(rows: pd.DataFrame) -> pd.Series:
+def by_block(rows: pd.DataFrame) -> pd.Series:
+    """CPU seconds per MB of one arm in each block.
+
+    Raises:
+        NotEnoughDataError: CPU time was not measured in every used trial.
+    """
     seconds = stack_seconds(rows)
     unmeasured = int(seconds.isna().sum())
     require(unmeasured == 0, f"CPU time was not measured in {unmeasured} of {len(rows)} used trials")
@@ -78,7 +83,7 @@ def _by_block(rows: pd.DataFrame) -> pd.Series:
 
 
 def _stack_cost(rows: pd.DataFrame, alpha: float) -> Estimate:
-    blocks = _by_block(rows)
+    blocks = by_block(rows)
     require(len(blocks) >= 2, f"an interval needs two blocks with complete pairs; blocks here: {len(blocks)}")
     error = float(blocks.std(ddof=1) / np.sqrt(len(blocks)))
     method = "mean of the blocks, t"
@@ -93,7 +98,7 @@ def ratio(rows: pd.DataFrame, alpha: float) -> Estimate:
     Raises:
         NotEnoughDataError: fewer than two blocks, or CPU time was not measured in every used trial.
     """
-    base, other = (_by_block(rows[rows["arm"] == arm]) for arm in (0, 1))
+    base, other = (by_block(rows[rows["arm"] == arm]) for arm in (0, 1))
     require(len(base) >= 2, f"an interval needs two blocks with complete pairs; blocks here: {len(base)}")
     require((base > 0).all() and (other > 0).all(), "a block has no CPU time at all")
     logs = np.log(other / base)

@@ -72,6 +72,11 @@ class Scenario:
         return self.manifest.stacks[0] == self.manifest.stacks[1]
 
     @property
+    def injected_ms(self) -> float:
+        """The delay that the plan put into the other arm, ms per process; 0 for none."""
+        return self.manifest.inject_ms_per_process
+
+    @property
     def is_synthetic(self) -> bool:
         return any(campaign.manifest.preset == SYNTHETIC_PRESET for campaign in self.campaigns)
 
@@ -91,13 +96,18 @@ class Scenario:
 def arm_names(manifest: Manifest, boundary: Boundary = Boundary.SECCOMP) -> tuple[str, str]:
     """SSA, OpenSSL; in an A/A campaign with A and B behind it.  Baseline first.
 
-    The SSA's boundary is named in campaigns that know another one than seccomp.
+    The SSA's boundary is named in campaigns that know another one than seccomp, and a delay that was injected
+    into the other arm wherever there is one.
     """
     names = dict(NAMES)
     if manifest.boundaries != (Boundary.SECCOMP,):
         names[Stack.SSA] = f"{names[Stack.SSA]} {boundary}"
     first, second = (names[stack] for stack in manifest.stacks)
-    return (f"{first} A", f"{second} B") if first == second else (first, second)
+    if first == second:
+        first, second = f"{first} A", f"{second} B"
+    if manifest.inject_ms_per_process:
+        second = f"{second} held back {manifest.inject_ms_per_process:g} ms per process"
+    return first, second
 
 
 def at_boundary(trials: pd.DataFrame, manifest: Manifest, boundary: Boundary) -> pd.DataFrame:
@@ -180,7 +190,7 @@ def scenario(campaigns: Sequence[Campaign], boundary: Boundary | None = None) ->
 
 
 def _refuse_pooling(first: Campaign, other: Campaign) -> None:
-    for name in ("server", "stacks", "boundaries", "judgement"):
+    for name in ("server", "stacks", "boundaries", "judgement", "inject_ms_per_process"):
         _refuse_difference(first, other, name, "cannot share one fit")
     ours, theirs = first.environment.fingerprint, other.environment.fingerprint
     for key in sorted(ours.keys() | theirs.keys()):

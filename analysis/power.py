@@ -83,7 +83,7 @@ def detectable(power: float, standard_error: float, df: float, alpha: float) -> 
 
 def power(pairs: pd.DataFrame, fit: Fit, judgement: Judgement) -> Power:
     """At the observed residuals."""
-    error, basis, heterogeneity_p = _standard_error(pairs, fit)
+    error, basis, unlike_p = _standard_error(pairs, fit)
     effect, alpha = judgement.relevant_ms_per_process, judgement.alpha
     return Power(
         effect_ms_per_process=effect,
@@ -91,7 +91,7 @@ def power(pairs: pd.DataFrame, fit: Fit, judgement: Judgement) -> Power:
         detectable_ms_per_process=detectable(judgement.power, error, fit.df, alpha),
         standard_error=error,
         basis=basis,
-        heterogeneity_p=heterogeneity_p,
+        heterogeneity_p=unlike_p,
     )
 
 
@@ -102,18 +102,19 @@ def _standard_error(pairs: pd.DataFrame, fit: Fit) -> tuple[float, str, float]:
     slope = centred @ difference / (centred @ centred)
     residuals = difference - difference.mean() - slope * centred
     variance = residuals @ residuals / (len(n) - 2)
-    heterogeneity_p = _heterogeneity_p(pairs, variance)
-    if heterogeneity_p < HETEROGENEITY_ALPHA:
+    unlike_p = heterogeneity_p(pairs, variance)
+    if unlike_p < HETEROGENEITY_ALPHA:
         _, clustered = fit.contrast(0, 1)
-        return clustered, "clustered by block: the blocks' slopes vary", heterogeneity_p
+        return clustered, "clustered by block: the blocks' slopes vary", unlike_p
     return (
         float(np.sqrt(variance / (centred @ centred))),
         "residuals of the pair differences",
-        heterogeneity_p,
+        unlike_p,
     )
 
 
-def _heterogeneity_p(pairs: pd.DataFrame, variance: float) -> float:
+def heterogeneity_p(pairs: pd.DataFrame, variance: float) -> float:
+    """Of Cochran's Q, whether the blocks' slopes differ by more than pairs of this variance explain."""
     slopes = slopes_by_block(pairs)["difference"].dropna()
     spread = pairs.groupby("block_id")["n"].agg(lambda n: float(((n - n.mean()) ** 2).sum()))[slopes.index]
     if variance == 0 or len(slopes) < 2:

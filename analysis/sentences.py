@@ -110,11 +110,24 @@ def judgement(verdict: Verdict) -> str:
         return f"Underpowered, so there is no verdict: {'; '.join(verdict.design.reasons)}"
     if verdict.is_aa:
         return _aa(verdict)
+    if verdict.injected_ms_per_process:
+        return f"No verdict: the plan put {_injected(verdict)}, so the difference is not the stacks' own"
     assert verdict.word is not None
     return f"Verdict: {verdict.word} ({meaning(verdict)})"
 
 
+def _injected(verdict: Verdict) -> str:
+    return f"{signed(verdict.injected_ms_per_process)} ms per process into the second arm"
+
+
 def _aa(verdict: Verdict) -> str:
+    if verdict.injected_ms_per_process:
+        if verdict.aa_passed:
+            return f"Injected delay: passed: the plan put {_injected(verdict)}, and the interval contains it"
+        return (
+            f"Injected delay: failed: the plan put {_injected(verdict)}, and the interval does not contain it; "
+            "do not trust this machine"
+        )
     if verdict.aa_passed:
         return "A/A: passed: both arms are the same stack, and no difference was found"
     return "A/A: failed: both arms are the same stack, and yet a difference was found; do not trust this machine"

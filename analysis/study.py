@@ -79,8 +79,9 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
         other=scenario.arms[1],
         size_bytes=manifest.size_bytes,
         judgement=judgement,
-        word=None if scenario.is_aa else judged,
-        aa_passed=_aa_passed(difference, judged, alpha) if scenario.is_aa else None,
+        injected_ms_per_process=scenario.injected_ms,
+        word=None if scenario.is_aa or scenario.injected_ms else judged,
+        aa_passed=_aa_passed(difference, judged, alpha, scenario.injected_ms) if scenario.is_aa else None,
         slopes=slopes,
         difference_percent=_percent(fit, alpha),
         equivalence=margins,
@@ -124,10 +125,12 @@ def _checks(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, alpha: f
     return checks.run(scenario.rows, scenario.pairs, fit, unusual, alpha=alpha, seed=seed)
 
 
-def _aa_passed(difference: Result, judged: Word | None, alpha: float) -> bool | None:
-    """Nothing may be found at alpha, before any adjustment: an A/A arm tests one thing only."""
+def _aa_passed(difference: Result, judged: Word | None, alpha: float, injected_ms: float) -> bool | None:
+    """At alpha, before any adjustment: an A/A arm tests one thing only."""
     if judged is None or isinstance(difference, Missing):
         return None
+    if injected_ms:
+        return difference.ci_low <= injected_ms <= difference.ci_high
     return difference.p >= alpha
 
 

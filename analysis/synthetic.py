@@ -72,6 +72,7 @@ class Design:
     link: Link = Link.LOOPBACK
     order: Literal["randomised", "published"] = "randomised"
     size_bytes: int = 1_000_000
+    inject_ms_per_process: float = 0.0  # into the other arm, beside what is true of it
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def simulate(design: Design, truth: Truth, seed: int) -> pd.DataFrame:
     shift = rng.normal(0, truth.block_sd_ms, design.blocks)[blocks]
     own = rng.normal(0, truth.block_slope_sd_ms, design.blocks)[blocks]
     drift = _drift(truth, count, rng)
-    slope = truth.slope_ms + arm * (truth.slope_difference_ms + own)
+    slope = truth.slope_ms + arm * (truth.slope_difference_ms + design.inject_ms_per_process + own)
     mean = truth.intercept_ms + arm * truth.offset_ms + slope * n + shift + drift
     noise = rng.normal(0, 1, count) * (truth.noise_ms + truth.noise_fraction * mean)
     names = pd.Index(arm_names(_manifest(design, seed, "")))
@@ -156,6 +157,7 @@ def _manifest(design: Design, seed: int, plan_sha256: str) -> Manifest:
         seed=seed,
         plan_sha256=plan_sha256,
         judgement=Judgement.model_validate({}),
+        inject_ms_per_process=design.inject_ms_per_process,
     )
 
 

@@ -16,8 +16,9 @@ no           no        any       undecided
 ===========  ========  ========  ===============================
 
 *Relevant* is thus a claim that must be shown, like *equivalent*: an interval that reaches across the margin
-shows neither.  An underpowered design gets no word at all.  In an A/A campaign there is nothing to find: it
-gets no word, and ``aa_passed`` says whether nothing was found.
+shows neither.  An underpowered design gets no word at all.  In an A/A campaign the truth is known: nothing, or the
+delay that the plan injected.  It gets no word, and ``aa_passed`` says whether the interval contains the truth
+(for nothing: whether nothing was found).  A delay that was injected into another stack gets no word either.
 """
 
 from __future__ import annotations
@@ -86,8 +87,9 @@ class Verdict(Frozen):
     other: str
     size_bytes: int
     judgement: Judgement
-    word: Word | None = Field(description="None when underpowered or A/A")
-    aa_passed: bool | None = Field(description="A/A only: nothing was found where nothing is; None if underpowered")
+    injected_ms_per_process: float = Field(default=0.0, description="put into the other arm by the plan")
+    word: Word | None = Field(description="None when underpowered, A/A, or with an injected delay")
+    aa_passed: bool | None = Field(description="A/A only: the truth was found, see the docstring; None if underpowered")
     slopes: SlopeFit | Missing
     difference_percent: Result
     equivalence: Margins

@@ -59,6 +59,14 @@ def aa(made: Callable[[str, Synthetic], Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def injected(made: Callable[[str, Synthetic], Path]) -> Path:
+    """An A/A campaign whose plan put 0.25 ms per process into the second arm."""
+    cost = Truth().cpu_s_per_mb[0]
+    design = Design(levels=LEVELS, stacks=(Stack.OPENSSL, Stack.OPENSSL), inject_ms_per_process=0.25)
+    return made("injected", campaign(design, replace(QUIET, cpu_s_per_mb=(cost, cost)), seed=9))
+
+
+@pytest.fixture(scope="session")
 def empty(made: Callable[[str, Synthetic], Path]) -> Path:
     return made("empty", replace(campaign(SMALL, Truth(), seed=8), trials=(), samples=()))
 

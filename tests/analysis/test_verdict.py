@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,13 +92,30 @@ def test_an_aa_campaign_passes_and_gets_no_word(aa: Path) -> None:
 
 
 def test_an_aa_campaign_with_a_difference_fails(aa: Path) -> None:
-    from dataclasses import replace
-
     loaded = load(aa)
     slower = loaded.trials["elapsed_ns"] + (loaded.trials["arm"] * loaded.trials["n"] * 500_000)
     found = study(scenario([replace(loaded, trials=loaded.trials.assign(elapsed_ns=slower))])).verdict
     assert found.aa_passed is False
     assert "failed" in sentences.judgement(found)
+
+
+@pytest.mark.parametrize(("shift_ns", "passed"), [(0, True), (100_000, False), (-250_000, False)])
+def test_an_injected_delay_must_be_in_the_interval(injected: Path, shift_ns: int, passed: bool) -> None:
+    loaded = load(injected)
+    moved = loaded.trials["elapsed_ns"] + (loaded.trials["arm"] * loaded.trials["n"] * shift_ns)
+    found = study(scenario([replace(loaded, trials=loaded.trials.assign(elapsed_ns=moved))])).verdict
+    assert (found.word, found.aa_passed) == (None, passed)
+    assert found.other == "OpenSSL B held back 0.25 ms per process"
+    said = "passed: the plan put +0.250 ms per process" if passed else "failed: the plan put +0.250 ms per process"
+    assert f"Injected delay: {said}" in sentences.judgement(found)
+
+
+def test_a_delay_injected_into_another_stack_gets_no_word(full: Path) -> None:
+    loaded = load(full)
+    manifest = loaded.manifest.model_copy(update={"inject_ms_per_process": 0.25})
+    found = study(scenario([replace(loaded, manifest=manifest)])).verdict
+    assert (found.word, found.aa_passed) == (None, None)
+    assert "not the stacks' own" in sentences.judgement(found)
 
 
 def test_nothing_at_all_is_underpowered_with_reasons_everywhere(empty: Path) -> None:
