@@ -19,6 +19,13 @@ MAX_VALUE_BYTES = 256 * 1024
 """Longest option value that crosses the boundary in either direction."""
 
 
+NAME_PREFIX = b"name:"
+"""What begins a value of TLS_CERTIFICATE_CHAIN or TLS_PRIVATE_KEY that names a key of the administrator's policy.
+
+It is never a path; a file whose name begins so is written ``./name:...``.
+"""
+
+
 AF_HOSTNAME = 715
 """Family of ``struct sockaddr_host``, for connect() only.
 
@@ -73,8 +80,8 @@ class Kind(enum.Enum):
     STRING = "NUL-terminated string"
     NAMES = "comma-separated names, NUL-terminated"
     PEM = "path of a PEM file or directory (NUL-terminated), or PEM bytes"
-    CHAIN = "path of a PEM chain, leaf first (NUL-terminated), or PEM bytes"
-    KEY = "path of a PEM or DER key (NUL-terminated), or PEM bytes"
+    CHAIN = "path of a PEM chain, leaf first, or `name:` and a name of the policy (NUL-terminated), or PEM bytes"
+    KEY = "path of a PEM or DER key, or `name:` and a name of the policy (NUL-terminated), or PEM bytes"
     CIPHER = "one OpenSSL cipher or suite name, NUL-terminated"
     SECONDS = "long, seconds, not negative"
     FLAG = "int, 0 or 1"

@@ -26,6 +26,7 @@ from .messages import (
     Refusal,
     Reply,
     Reset,
+    SetByPath,
     SetOption,
     Upgrade,
 )
@@ -55,6 +56,7 @@ class MessageKind(IntEnum):
     UPGRADE = 12
     CLAIM = 13
     ASK_END = 14
+    SET_BY_PATH = 15
 
 
 def encode(message: Message) -> bytes:  # noqa: PLR0912  # one branch for each message
@@ -64,6 +66,8 @@ def encode(message: Message) -> bytes:  # noqa: PLR0912  # one branch for each m
             fields = (request, MessageKind.HELLO, int(watches), family, pid, b"")
         case SetOption(request, level, name, value, by_file):
             fields = (request, MessageKind.SET_OPTION, int(by_file), level, name, value)
+        case SetByPath(request, name, path, errno):
+            fields = (request, MessageKind.SET_BY_PATH, 0, name, errno, path)
         case GetOption(request, level, name, size):
             fields = (request, MessageKind.GET_OPTION, 0, level, name, struct.pack("<I", size))
         case Bind(request, address):
@@ -102,6 +106,8 @@ def decode(data: bytes) -> Message:  # noqa: PLR0912
             return Hello(request, first, second, bool(flag))
         case MessageKind.SET_OPTION:
             return SetOption(request, first, second, value, bool(flag))
+        case MessageKind.SET_BY_PATH:
+            return SetByPath(request, first, value, second)
         case MessageKind.GET_OPTION:
             return GetOption(request, first, second, _size(value))
         case MessageKind.BIND:

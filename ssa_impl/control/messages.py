@@ -39,6 +39,19 @@ class SetOption:
 
 
 @dataclass(frozen=True)
+class SetByPath:
+    """setsockopt() of a certificate chain or a key whose path the caller may not open; ``errno`` says why not.
+
+    The policy may have a key there that the application can use all the same.  ``path`` is absolute.
+    """
+
+    request: int
+    name: int
+    path: bytes
+    errno: int
+
+
+@dataclass(frozen=True)
 class GetOption:
     """getsockopt(); ``size`` is the room that the application gives."""
 
@@ -158,5 +171,7 @@ class Keep:
     request: int = 0
 
 
-Request = Hello | SetOption | GetOption | Bind | Connect | Listen | Upgrade | Claim | AskEnd | GetName | Refusal
+Request = (
+    Hello | SetOption | SetByPath | GetOption | Bind | Connect | Listen | Upgrade | Claim | AskEnd | GetName | Refusal
+)
 Message = Request | Reply | Reset | Keep

@@ -1,9 +1,11 @@
-"""The certificates and keys that an application gives to its socket: read, and paired by their public keys.
+"""The certificates and keys that an application gives to its socket, or names: read, and paired by public keys.
 
 Chains and keys may come in any order, several of each: each key goes with the chain whose leaf has its public key.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -21,6 +23,16 @@ _NOT_A_CERTIFICATE = (
     x509.UnsupportedGeneralNameType,
 )
 _NOT_A_KEY = (ValueError, UnsupportedAlgorithm, InternalError)
+
+Find = Callable[[str], Identity]
+"""what a name of the policy's keys stands for; raises PolicyError"""
+_Given = str | tuple[bytes, bytes]
+"""a name, or public key and content"""
+
+
+def no_names(name: str) -> Identity:
+    """Refuse every name.  Raises PolicyError."""
+    raise PolicyError(f"the policy has no key named {name}")
 
 
 def read_chain(data: bytes) -> bytes:
@@ -49,33 +61,76 @@ def read_key(data: bytes) -> bytes:
 
 
 class Credentials:
-    """What one socket was given so far."""
+    """What one socket was given so far: contents, and names of the policy's keys.
 
-    def __init__(self) -> None:
-        self._chains: dict[bytes, bytes] = {}  # by public key
-        self._keys: dict[bytes, bytes] = {}
+    ``find`` gives what a name stands for, or raises PolicyError.  It is asked anew whenever the pairs are, so that a
+    certificate that was renewed meanwhile is the one in use.
+    """
 
-    def add_chain(self, chain_pem: bytes) -> None:
-        """Take a chain; one with the public key of an earlier one replaces it."""
-        self._chains[_public(x509.load_pem_x509_certificate(chain_pem).public_key())] = chain_pem
+    def __init__(self, find: Find = no_names) -> None:
+        self._find = find
+        self._chains: list[_Given] = []
+        self._keys: list[_Given] = []
 
-    def add_key(self, key_der: bytes) -> None:
-        """Take a key.  Raises PolicyError(EPROTO) when a chain waits for its key and this is not it."""
-        public = _public(serialization.load_der_private_key(key_der, password=None).public_key())
-        if self._chains.keys() - self._keys.keys() and public not in self._chains:
+    def add_chain(self, chain: bytes | str) -> None:
+        """Take a chain or a name; one with the public key of an earlier one replaces it."""
+        self._chains.append(self._given(chain, lambda pem: x509.load_pem_x509_certificate(pem).public_key()))
+
+    def add_key(self, key: bytes | str) -> None:
+        """Take a key or a name.  Raises PolicyError(EPROTO) when a chain waits for its key and this is not it."""
+        given = self._given(key, lambda der: serialization.load_der_private_key(der, password=None).public_key())
+        chains = self._expanded_chains()
+        if chains.keys() - self._expanded_keys().keys() and self._public(given) not in chains:
             raise PolicyError(MISMATCH)
-        self._keys[public] = key_der
+        self._keys.append(given)
 
     def identities(self) -> tuple[Identity, ...]:
         """Return the pairs in the order of the chains.  Raises PolicyError(EPROTO) when something is left over."""
-        if self._chains.keys() != self._keys.keys():
-            if not self._keys:
+        chains, keys = self._expanded_chains(), self._expanded_keys()
+        if chains.keys() != keys.keys():
+            if not keys:
                 raise PolicyError("TLS_CERTIFICATE_CHAIN is set, and TLS_PRIVATE_KEY is not")
-            raise PolicyError(MISMATCH if self._chains else "TLS_PRIVATE_KEY is set, and TLS_CERTIFICATE_CHAIN is not")
-        return tuple(Identity(chain, self._keys[public]) for public, chain in self._chains.items())
+            raise PolicyError(MISMATCH if chains else "TLS_PRIVATE_KEY is set, and TLS_CERTIFICATE_CHAIN is not")
+        return tuple(Identity(chain, keys[public]) for public, chain in chains.items())
+
+    @property
+    def has_names(self) -> bool:
+        """Whether something of it is the policy's, and can change while the socket lives."""
+        return any(isinstance(given, str) for given in (*self._chains, *self._keys))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was given."""
+        return not self._chains and not self._keys
+
+    def _given(self, content: bytes | str, public_key: Callable[[bytes], object]) -> _Given:
+        if isinstance(content, str):
+            self._find(content)
+            return content
+        return public_bytes(public_key(content)), content
+
+    def _public(self, given: _Given) -> bytes:
+        if isinstance(given, str):
+            return public_bytes(x509.load_pem_x509_certificate(self._find(given).chain_pem).public_key())
+        return given[0]
+
+    def _expanded_chains(self) -> dict[bytes, bytes]:
+        """Return the chains by public key."""
+        return {
+            self._public(given): self._find(given).chain_pem if isinstance(given, str) else given[1]
+            for given in self._chains
+        }
+
+    def _expanded_keys(self) -> dict[bytes, bytes]:
+        """Return the keys by public key."""
+        return {
+            self._public(given): self._find(given).key_der if isinstance(given, str) else given[1]
+            for given in self._keys
+        }
 
 
-def _public(key: object) -> bytes:
+def public_bytes(key: object) -> bytes:
+    """Return a public key as SubjectPublicKeyInfo (RFC 5280 section 4.1.2.7)."""
     encoded: bytes = key.public_bytes(  # type: ignore[attr-defined]  # every public key of cryptography has it
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )

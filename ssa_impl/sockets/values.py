@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from functools import partial
 
-from ..abi import MAX_HOSTNAME_BYTES, Kind
+from ..abi import MAX_HOSTNAME_BYTES, NAME_PREFIX, Kind
 from ..errors import ApplicationError
 from ..names import is_ip_address
 from .credentials import read_chain, read_key
@@ -19,6 +20,7 @@ Value = str | int | bytes | tuple[str, ...]
 _INT = struct.Struct("=i")
 _ULONG = struct.Struct("=Q")
 _LONG = struct.Struct("=q")
+_KEY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 WIRE_VERSIONS = (0x0303, 0x0304)
 _MAX_NAMES_BYTES = 32_768  # half of what a ClientHello's extensions may have in all (RFC 8446 section 4.2)
@@ -110,13 +112,22 @@ def _ulong(data: bytes) -> int:
     return number
 
 
+def _by_name_or(read: Callable[[bytes], bytes], data: bytes) -> str | bytes:
+    """Return the name of a key of the policy, or what ``read`` makes of a content."""
+    if not data.startswith(NAME_PREFIX):
+        return read(data)
+    if not _KEY_NAME.fullmatch(name := _text(data)[len(NAME_PREFIX) :]):
+        raise ApplicationError("a key's name has 1 to 64 letters, digits, dots, hyphens and underscores")
+    return name
+
+
 _PARSERS: dict[Kind, Callable[[bytes], Value]] = {
     Kind.HOSTNAME: _hostname,
     Kind.STRING: _text,
     Kind.NAMES: _names,
     Kind.PEM: bytes,
-    Kind.CHAIN: read_chain,
-    Kind.KEY: read_key,
+    Kind.CHAIN: partial(_by_name_or, read_chain),
+    Kind.KEY: partial(_by_name_or, read_key),
     Kind.CIPHER: _cipher,
     Kind.SECONDS: _seconds,
     Kind.FLAG: _flag,

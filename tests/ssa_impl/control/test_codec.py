@@ -18,6 +18,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 MESSAGES = st.one_of(
     st.builds(m.Hello, NUMBERS, INTS, INTS, st.booleans()),
     st.builds(m.SetOption, NUMBERS, INTS, INTS, VALUES, st.booleans()),
+    st.builds(m.SetByPath, NUMBERS, INTS, VALUES, INTS),
     st.builds(m.GetOption, NUMBERS, INTS, INTS, NUMBERS),
     st.builds(m.Bind, NUMBERS, VALUES),
     st.builds(m.Connect, NUMBERS, VALUES, st.booleans()),
