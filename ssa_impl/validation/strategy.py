@@ -36,7 +36,7 @@ class Parameter:
     default: object
     meaning: str
     """what it does, with its unit: shown in the documentation"""
-    low: int | None = None
+    low: int = 0
     high: int | None = None
     among: tuple[str, ...] = ()
     """values that a string, or each of a list's, may have; () for all"""
@@ -49,8 +49,10 @@ class Parameter:
         """Say what ``value`` must be; empty when it is."""
         if not _is_of(self.kind, value):
             return f"must be {_WORDS[self.kind]}"
-        if isinstance(value, int) and not (self.low or 0) <= value <= (self.high if self.high is not None else value):
-            return f"must be from {self.low or 0} to {self.high}"
+        if isinstance(value, int) and value < self.low:
+            return f"must be at least {self.low}"
+        if isinstance(value, int) and self.high is not None and value > self.high:
+            return f"must be at most {self.high}"
         texts = _strings(value)
         if self.among and (strange := [text for text in texts if text not in self.among]):
             return f"cannot be {strange[0]!r}: it must be among {', '.join(self.among)}"

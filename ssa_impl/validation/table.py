@@ -52,18 +52,20 @@ class _Reader:
         necessary, voting = self._names(table, "necessary"), self._names(table, "voting")
         for name in set(necessary) & set(voting):
             self._complain("voting", f"{name} is necessary already, so its vote has no meaning")
-        if not necessary and not voting:
+        if not table.get("necessary") and not table.get("voting"):
             self._complain("necessary", "no strategy is named as necessary or voting, so nobody could be accepted")
         tables = {key: value for key, value in table.items() if isinstance(value, Mapping)}
-        choices = {name: self._choice(name, table, tables) for name in (*necessary, *voting)}
+        choices = {name: self._choice(name, table, tables) for name in dict.fromkeys((*necessary, *voting))}
         for name in sorted(set(tables) - set(choices) - {REVOCATION}):
             self._complain(name, f"{name} has a table but is neither necessary nor voting", nearest(name, choices))
-        spare = self._choice(REVOCATION, table, tables) if REVOCATION in tables else None
+        spare = choices.get(REVOCATION)
+        if spare is None and REVOCATION in tables:
+            spare = self._choice(REVOCATION, table, tables)
         return Validation(
             necessary=tuple(choices[name] for name in necessary),
             voting=tuple(choices[name] for name in voting),
             threshold_percent=self._threshold_percent(table),
-            for_applications=choices.get(REVOCATION, spare),
+            for_applications=spare,
         )
 
     def _check_keys(self, table: _Table) -> None:

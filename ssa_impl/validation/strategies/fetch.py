@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -81,7 +82,7 @@ async def _exchange(host: str, port: int, request: bytes, bounds: Bounds) -> byt
     except trio.BrokenResourceError:
         raise FetchError("the connection broke") from None
     except OSError as error:
-        raise FetchError(error.strerror or str(error)) from None
+        raise FetchError(os.strerror(error.errno) if error.errno else str(error)) from None
 
 
 async def _connect(host: str, port: int, bounds: Bounds) -> trio.SocketStream:
