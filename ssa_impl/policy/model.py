@@ -120,6 +120,8 @@ class DaemonLimits:
 
     drain_timeout_s: float = 0.0
     """how long open connections may go on after the daemon was asked to stop"""
+    require_landlock: bool = False
+    """whether workers must be under Landlock: ssad does not start where the kernel has none"""
 
 
 @dataclass(frozen=True)
