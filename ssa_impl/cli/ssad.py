@@ -5,9 +5,9 @@ Exit codes: 0 ended by SIGTERM or SIGINT, 2 bad usage or a policy that cannot be
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,15 +15,27 @@ import trio
 import typer
 
 from .. import __version__
+from ..administration.logs import Connections, Format, LogOptions, configure
 from ..control.place import default_path
 from ..daemon.parent import CannotStart, Parent, PolicyRefused
 from ..daemon.worker import raise_descriptor_limit
+from ..policy.complaints import PolicyFileErrors
+from ..policy.files import PolicyPaths
+from ..policy.load import load_policy
+from ..policy.policy import Policy
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"ssad {__version__}")
         raise typer.Exit
+
+
+def _load(paths: PolicyPaths) -> Policy:
+    try:
+        return load_policy(paths)
+    except PolicyFileErrors as refused:
+        raise PolicyRefused([str(complaint) for complaint in refused.complaints]) from None
 
 
 def _mode(text: str) -> int:
@@ -36,15 +48,29 @@ def _mode(text: str) -> int:
     return mode
 
 
-def serve(
+def serve(  # noqa: PLR0917  # one parameter for each option
+    *,
     socket: Annotated[
         Path | None,
         typer.Option(help="Where boundaries reach the daemon.  [default: $SSAD_SOCKET, or the runtime dir]"),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = len(os.sched_getaffinity(0)),
+    policy: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file or directory with the policy, instead of /etc/ssa; may be given several times."),
+    ] = None,
+    user: Annotated[
+        bool, typer.Option("--user", help="Serve one user's applications: the policy is in ~/.config/ssa.")
+    ] = False,
     socket_mode: Annotated[
         str, typer.Option(help="Who may use the daemon, as the mode of its socket: 0666 lets every user in.")
     ] = "0600",
+    log_format: Annotated[
+        Format, typer.Option(envvar="SSAD_LOG_FORMAT", help="How a line of the log looks.")
+    ] = Format.TEXT,
+    log_connections: Annotated[
+        Connections, typer.Option(envvar="SSAD_LOG_CONNECTIONS", help="Which connections have lines in the log.")
+    ] = Connections.FAILURES,
     drain_timeout: Annotated[
         float | None,
         typer.Option(min=0, help="Seconds that open connections have after SIGTERM.  [default: the policy's]"),
@@ -58,10 +84,16 @@ def serve(
     It says one line of JSON on its standard output when it is ready, and logs to its standard error.  SIGHUP loads the
     policy again: all of it, or nothing changes.  SIGTERM and SIGINT end it in order (exit code 0), a second one now.
     """
-    logging.basicConfig(level=logging.INFO, format="ssad: %(message)s")
+    log = LogOptions(log_format, log_connections)
+    os.environ.update(log.to_environment())
+    configure(log)
+    if user and policy:
+        raise typer.BadParameter("--user and --policy both say where the policy is; give one of them")
+    paths = PolicyPaths.at(*policy) if policy else PolicyPaths.user() if user else PolicyPaths.system()
     parent = Parent(
         socket or default_path(),
         workers,
+        partial(_load, paths),
         mode=_mode(socket_mode),
         drain_timeout_s=drain_timeout,
     )

@@ -28,14 +28,14 @@ from ..sockets.addresses import Address, build_sockaddr
 from ..sockets.secure_socket import SecureSocket
 from ..sockets.states import Event, State
 from ..tls.engine import Engine
+from . import naming, reporting, sharing
 from . import session as sessions
-from . import sharing
 from .connecting import authenticate
 from .inner import ApplicationListener, present
 from .mail import ALL_OTHERS, Post
 from .outer import Outer
 from .relay import Wire
-from .relocation import Transcript, read, write
+from .relocation import Option, Transcript, read, write
 from .services import Services
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ async def listen(
                 if again:
                     _set_backlog(application, message.backlog)
                 else:
+                    await naming.equip(session)
                     await _begin(session, nursery, message, application)
         except SsaError as error:
             await channel.send(Reply(message.request, error.errno))
@@ -110,18 +111,28 @@ def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
     twin = sessions.Session(services, transcript.uid)
     twin.be_known(transcript)
     twin.adopt(Outer(transcript.family, wire))
-    twin.replay(option for option in transcript.options if option[0] == IPPROTO_TLS)  # the wire has had the others
     acceptor = Acceptor(services, wire, twin, None, transcript)
-    acceptor.renew()
-    services.start(_until_let_go, acceptor, wire, lifeline)
+    options = [option for option in transcript.options if option[0] == IPPROTO_TLS]  # the wire has had the others
+    services.start(_until_let_go, acceptor, options, wire, lifeline)
 
 
-async def _until_let_go(acceptor: Acceptor, wire: socket.socket, lifeline: socket.socket) -> None:
+async def _until_let_go(
+    acceptor: Acceptor, options: list[Option], wire: socket.socket, lifeline: socket.socket
+) -> None:
     with wire, lifeline:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(acceptor.run)
+            nursery.start_soon(_begin_for_another, acceptor, options)
             await trio.lowlevel.wait_readable(lifeline)
             nursery.cancel_scope.cancel()
+
+
+async def _begin_for_another(acceptor: Acceptor, options: list[Option]) -> None:
+    """Hear what the listener was told, and take its peers; those that come meanwhile wait."""
+    with contextlib.suppress(SsaError):  # then nobody is let in, and the log says why
+        await naming.have_ready(acceptor.owner, options)
+        acceptor.owner.replay(options)
+    acceptor.renew()
+    await acceptor.run()
 
 
 def take_peer(services: Services, path: str, peer: socket.socket) -> None:
@@ -254,7 +265,7 @@ class Acceptor:
             if await self._authenticate(peer.fileno(), engine, wire, settings):
                 handed_over = await self._present(peer, address, wire, engine)
         except SsaError as error:
-            _log.info("a peer at %s was turned away: %s", address[0], error.text)
+            reporting.turned_away(self.owner, address, error)
         except Exception:
             _log.exception("a defect ended one peer's handshake; the others go on")
         finally:
@@ -297,5 +308,6 @@ class Acceptor:
         accepted.application, accepted.role = self.owner.application, Role.ACCEPTOR
         accepted.adopt(Outer(self._transcript.family, peer))
         accepted.remember_names()
+        reporting.connected(accepted, wire)
         self._services.start(accepted.serve_accepted, DaemonChannel(ours), inner, wire, engine)
         return True

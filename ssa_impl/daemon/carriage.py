@@ -12,6 +12,7 @@ from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Keep, Reset
 from ..errors import SsaError
 from ..tls.engine import Engine
+from . import reporting
 from .relay import Relay, Wire
 from .waits import has_hung_up
 
@@ -26,12 +27,13 @@ async def carry(
     session: Session, inner: socket.socket, wire: Wire, engine: Engine, settled: Callable[[], None] = lambda: None
 ) -> None:
     """Relay; return when nobody has the application's descriptor open any more."""
-    relay = Relay(inner, wire, engine, settled)
+    relay = Relay(inner, wire, engine, settled, session.traffic)
     try:
         with trio.CancelScope() as session.carrying:
             await relay.run()
         if session.carrying.cancelled_caught and session.verdict is not None:
             raise session.verdict
+        reporting.ended(session)
     except SsaError as error:
         session.fail(error)
         await _reset(session, inner)

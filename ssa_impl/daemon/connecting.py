@@ -19,15 +19,17 @@ from ..abi import IPPROTO_TLS, Opt
 from ..control.channel import close_all
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Connect, Keep, Reply, Upgrade
-from ..errors import ApplicationError, NetworkError, PeerError, SsaError
+from ..errors import ApplicationError, HandshakeTimeoutError, NetworkError, PolicyError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Role, Settings
 from ..sockets.addresses import Address, parse_sockaddr, parse_sockaddr_host
 from ..sockets.states import Event
 from ..tls.engine import Engine
 from ..tls.sessions import digest
+from . import reporting
 from .carriage import carry
 from .inner import drain, fill
+from .naming import have_ready
 from .outer import Outer
 from .relay import Wire, shake_hands
 from .resolver import resolve_host
@@ -59,8 +61,11 @@ async def connect(session: Session, channel: DaemonChannel, message: Connect, ap
     with application:
         try:
             with session.socket.remembering():
+                await have_ready(session)
                 establish = _begin(session, message)
         except SsaError as error:  # nothing has changed, not even a connect that is under way
+            if isinstance(error, PolicyError):
+                reporting.refused(session, error)
             await channel.send(Reply(message.request, error.errno))
             return
         if message.blocking:
@@ -86,6 +91,7 @@ async def upgrade(session: Session, channel: DaemonChannel, message: Upgrade, de
     tcp, inner, *application = (socket.socket(fileno=descriptor) for descriptor in descriptors)
     try:
         with session.socket.remembering():
+            await have_ready(session)
             establish = _begin_upgrade(session, message, tcp)
     except SsaError as error:
         close_all(end.detach() for end in (tcp, inner, *application))
@@ -112,7 +118,7 @@ async def _now(
         await channel.send(Reply(request, error.errno))
         return
     with inner:
-        session.succeed(made.engine)
+        session.succeed(made.engine, made.wire)
         await channel.send(Reply(request, 0), [inner.fileno()] if session.watched else [])
         await carry(session, inner, made.wire, made.engine, partial(_keep_session, session, made))
     session.end()
@@ -142,7 +148,7 @@ async def _in_background(
         except SsaError as error:
             session.fail(error)
             return
-        session.succeed(made.engine)
+        session.succeed(made.engine, made.wire)
         if session.watched:
             await channel.send(Keep(), [inner.fileno()])
         await drain(inner, filled)
@@ -241,5 +247,6 @@ async def authenticate(engine: Engine, wire: Wire, settings: Settings) -> None:
         with trio.fail_after(settings.handshake_timeout_s):
             await shake_hands(engine, wire)
     except trio.TooSlowError:
-        raise PeerError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
+        raise HandshakeTimeoutError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
     await validate(engine, settings)
+    wire.handshake_s = time.monotonic() - wire.since_s

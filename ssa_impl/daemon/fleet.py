@@ -18,6 +18,7 @@ import trio
 
 from ..control.channel import close_all, receive_bytes
 from ..hardening.process import NOTHING, Hardening
+from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
 from ..tls.sessions import SessionCache
 from . import identity, resumption
@@ -54,13 +55,18 @@ class _Question:
 class Fleet:
     """All workers, and the policy that they are under."""
 
-    def __init__(self, runtime: Path, worker_count: int, policy: Policy, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self, runtime: Path, worker_count: int, policy: Policy, failed: Callable[[str], None], keys: KeyKeeper
+    ) -> None:
         """``failed`` is called when a worker cannot even start, with the reason."""
         self.workers: list[Worker | None] = [None] * worker_count
         self.restarts = [0] * worker_count
         self.sessions = SessionCache()
+        self.ended: Callable[[int], None] = lambda index: None
+        """called with the number of a worker that ended unasked"""
         self._runtime = runtime
         self._failed = failed
+        self._keys = keys
         self._next = 0
         self._numbers = itertools.count(1)
         self._questions: dict[int, _Question] = {}
@@ -142,6 +148,16 @@ class Fleet:
             await _give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0), [self._file])
             worker.policy = policy
 
+    async def link_keys(self) -> None:
+        """Connect all workers to the keeper of the keys."""
+        for worker in self.alive:
+            await self._link(worker)
+
+    async def _link(self, worker: Worker) -> None:
+        if (end := self._keys.link()) is not None:
+            with end:
+                await _give(worker.dispatch, Post.KEEPER.value, [end.fileno()])
+
     # -- post
 
     async def _carry(self, worker: Worker) -> None:
@@ -192,6 +208,7 @@ class Fleet:
                 if await _is_ready(worker):
                     await self.adopt(worker)  # there may be another policy by now
                     self.workers[index] = worker
+                    await self._link(worker)
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
                     failures = 0
@@ -204,6 +221,7 @@ class Fleet:
                     await trio.sleep_forever()
                 _log.error("worker %d ended with %s; starting another", worker.process.pid, worker.process.returncode)
                 self.restarts[index] += 1
+                self.ended(index)
             finally:
                 self.workers[index] = None
                 for question in self._questions.values():

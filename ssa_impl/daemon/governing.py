@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from ..administration.metrics import to_json_value, version_name
 from ..errors import PolicyError, SsaError
 from ..policy.contexts import context_for, forget_contexts
 from ..policy.model import Request, Role, Settings
@@ -31,6 +32,7 @@ from .session import Session
 _log = logging.getLogger("ssad")
 _NUMBER = struct.Struct("<I")
 _AT_ONCE = 0
+_STATES = {State.OPEN: "unconnected", State.CONNECTING_ASYNC: "connecting"}
 
 
 def receive(services: Services, body: bytes, descriptor: int) -> None:
@@ -239,15 +241,23 @@ def _row(services: Services, session: Session) -> dict[str, object]:
         "uid": session.uid,
         "pid": session.pid,
         "profile": session.profile.name,
-        "state": session.socket.state.name.lower(),
+        "state": _STATES.get(session.socket.state) or session.socket.state.name.lower(),
         "role": session.role.name.lower() if session.role else "",
         "executable": session.application.executable if session.application else "",
         "hostname": session.hostname,
         "peer": session.peer_name(),
-        "version": f"{agreed.version:#06x}" if agreed else "",
+        "version": version_name(agreed.version) if agreed else "",
         "cipher": agreed.cipher if agreed else "",
+        "received_bytes": session.traffic.received_bytes,
+        "sent_bytes": session.traffic.sent_bytes,
+        "opened_at_s": session.opened_at_s,
         "worker": services.index,
     }
+
+
+async def _metrics(services: Services, _: Policy | bytes) -> bytes:
+    """Return what was counted, as JSON."""
+    return json.dumps(to_json_value(services.counts.snapshot())).encode("ascii")
 
 
 _ANSWERS: dict[Ask, Callable[[Services, Policy | bytes], Awaitable[bytes]]] = {
@@ -257,4 +267,5 @@ _ANSWERS: dict[Ask, Callable[[Services, Policy | bytes], Awaitable[bytes]]] = {
     Ask.DRAIN: _drained,
     Ask.STATUS: _status,
     Ask.SESSIONS: _sessions,
+    Ask.METRICS: _metrics,
 }

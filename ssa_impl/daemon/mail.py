@@ -19,6 +19,7 @@ class Post(bytes, Enum):
     MOVED = b"M"  # a socket that belongs with another worker: transcript, channel, wire
     LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
     CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
+    KEEPER = b"Y"  # from the parent: a socket to the keeper of the policy's keys
     POLICY = b"R"  # from the parent: number of the question, 0 to adopt it at once; the policy
     ASK = b"?"  # from the parent: number of the question, which one, its parameter
     ANSWER = b"!"  # to the parent: number of the question; the answer
@@ -44,6 +45,7 @@ _DESCRIPTORS = {
     Post.POLICY: 1,
     Post.ANSWER: 1,
     Post.PEER: 1,
+    Post.KEEPER: 1,
 }
 
 

@@ -28,6 +28,7 @@ from ..hardening.kernel import CannotHarden
 from ..hardening.process import check, harden_parent, is_traceable
 from ..policy.policy import Policy
 from . import notify
+from .administering import administer
 from .fleet import Fleet
 from .mail import Ask
 from .places import CannotStart, listening, private_directory
@@ -77,24 +78,29 @@ class Parent:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; everything is gone afterwards.  Raises CannotStart, PolicyRefused."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            policy = await self.reloader.first()
+        with (
+            trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
+            contextlib.closing(self.reloader.keys),
+        ):
             try:
+                harden_parent(traceable=is_traceable())  # before there is a thread that would keep everything
+                policy = await self.reloader.first()
                 check(require_landlock=policy.daemon.require_landlock)
-                harden_parent(traceable=is_traceable())
             except CannotHarden as why:
                 raise CannotStart(str(why)) from None
             with contextlib.ExitStack() as places:
                 listener = places.enter_context(self._listening())
                 runtime = self._path.with_name(self._path.name + ".d")
                 places.enter_context(private_directory(runtime))
-                self._fleet = Fleet(runtime, self._worker_count, policy, self._give_up)
+                self._fleet = Fleet(runtime, self._worker_count, policy, self._give_up, self.reloader.keys)
                 places.callback(self._fleet.close)
                 async with trio.open_nursery() as nursery:
                     self._scope = nursery.cancel_scope
                     nursery.start_soon(self._obey, signals, nursery)
+                    nursery.start_soon(self.reloader.keys.run, self._fleet.link_keys)
                     for index in range(self._worker_count):
                         await nursery.start(self._fleet.keep_alive, index)
+                    await self._start_administration(nursery)
                     self._announce()
                     nursery.start_soon(self._feed_watchdog)
                     with self._open:
@@ -104,6 +110,12 @@ class Parent:
                         self._path.unlink(missing_ok=True)
         if self._start_failure:
             raise CannotStart(self._start_failure)
+
+    async def _start_administration(self, nursery: trio.Nursery) -> None:
+        try:
+            await nursery.start(administer, self, nursery)
+        except OSError as error:
+            raise CannotStart(f"cannot listen beside {self._path}: {error.strerror}") from None
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[socket.socket]:
@@ -160,7 +172,7 @@ class Parent:
             patience_s = self._drain_timeout_s
         if patience_s is None:
             patience_s = self.fleet.policy.daemon.drain_timeout_s
-        if patience_s <= 0 or len(self.fleet.alive) < self._worker_count:
+        if patience_s <= 0:
             return False
         if not self.draining:
             self.draining = True
@@ -170,7 +182,7 @@ class Parent:
         return True
 
     async def _drain(self, patience_s: float) -> None:
-        _log.info("no new sockets; open connections have %g s", patience_s)
+        _log.info("no new sockets; open connections may go on for %s s", f"{patience_s:g}")
         await self.fleet.ask_all(Ask.DRAIN, patience_s=patience_s)
         self._scope.cancel()
 

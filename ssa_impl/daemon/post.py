@@ -11,6 +11,7 @@ from ..abi import IPPROTO_TLS
 from ..control.channel import close_all
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Claim, Reply, SetOption
+from ..errors import SsaError
 from . import governing
 from .accepting import take_peer, take_peers_for_another
 from .mail import Post
@@ -36,6 +37,8 @@ def deliver(services: Services, data: bytes, descriptors: list[int]) -> None:
             take_peer(services, data[1:].decode(), socket.socket(fileno=descriptors[0]))
         case Post.TAKEN:
             services.sessions.taken(data[1:])
+        case Post.KEEPER:
+            services.keys.link(_channel(descriptors[0]))
         case Post.IDENTIFIED:
             services.identities.given(data[1:])
         case Post.POLICY:
@@ -91,19 +94,27 @@ async def _go_on(services: Services, descriptors: list[int]) -> None:
     transcript = read(file)
     os.close(file)
     channel = DaemonChannel(_channel(end))
-    session = _remade(services, transcript, Outer(transcript.family, socket.socket(fileno=wire)))
+    outer = Outer(transcript.family, socket.socket(fileno=wire))
+    try:
+        session = await _remade(services, transcript, outer)
+    except SsaError as error:
+        await channel.send(Reply(transcript.request, error.errno))
+        channel.close()
+        outer.socket.close()
+        return
     level, name, value = transcript.options[-1]
     assert level == IPPROTO_TLS
     await session.serve(channel, (SetOption(transcript.request, level, name, value), []))
 
 
-def _remade(services: Services, transcript: Transcript, outer: Outer) -> Session:
-    """Return the same socket in this worker; the last of its options is still to be set."""
+async def _remade(services: Services, transcript: Transcript, outer: Outer) -> Session:
+    """Return the same socket in this worker; the last of its options is still to be set.  Raises SsaError."""
     session = Session(services, transcript.uid)
     session.adopt(outer)
     session.be_known(transcript)
-    session.be_found_by(transcript.inode)
+    await services.keys.prepare(session.profile.name, transcript.options)
     session.replay(transcript.options[:-1])
+    session.be_found_by(transcript.inode)
     return session
 
 

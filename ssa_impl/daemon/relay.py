@@ -14,10 +14,12 @@ from __future__ import annotations
 import errno
 import math
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import trio
 
+from ..administration.metrics import Traffic
 from ..errors import NetworkError, SsaError
 from ..tls.engine import Engine
 from .waits import (
@@ -51,6 +53,9 @@ class Wire:
     """The peer's side: ciphertext in, ciphertext out, in order."""
 
     def __init__(self, outer: socket.socket, engine: Engine) -> None:
+        self.since_s = time.monotonic()
+        self.handshake_s = 0.0
+        """how long it took to authenticate the peer"""
         self._outer = outer
         self._engine = engine
         self._sending = trio.Lock()
@@ -154,9 +159,15 @@ class Relay:
     """One established connection's pumps; ``run`` returns when both directions have ended in order."""
 
     def __init__(
-        self, inner: socket.socket, wire: Wire, engine: Engine, settled: Callable[[], None] = lambda: None
+        self,
+        inner: socket.socket,
+        wire: Wire,
+        engine: Engine,
+        settled: Callable[[], None] = lambda: None,
+        traffic: Traffic | None = None,
     ) -> None:
         """``settled`` is called once: when the peer's first bytes have come, or else at the end of both directions."""
+        self._traffic = traffic or Traffic()
         self._settled = settled
         self._inner = inner
         self._wire = wire
@@ -196,6 +207,7 @@ class Relay:
             while True:
                 while plaintext_bytes := self._engine.read_into(_scratch):
                     await send_all(self._inner, _scratch[:plaintext_bytes])
+                    self._traffic.received_bytes += plaintext_bytes
                     self._settle()
                 await self._wire.flush_answers()
                 if self._engine.peer_closed:
@@ -227,3 +239,4 @@ class Relay:
     def _encrypt(self, plaintext: memoryview) -> None:
         if plaintext:
             self._engine.write(plaintext)
+            self._traffic.sent_bytes += len(plaintext)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
 from ..tls.sessions import SessionCache
 from . import notify
@@ -40,15 +41,19 @@ class Reloader:
         """``load`` reads all files; raises PolicyRefused."""
         self._load = load
         self._turn = trio.Lock()
+        self.keys = KeyKeeper()
         self.loaded_at_s = 0.0
         """Unix time"""
         self.reloads = 0
+        self.refusals = 0
         self.failure = ""
         """why the last reload was refused, "" when it was not"""
 
     async def first(self) -> Policy:
         """Return the policy to start with.  Raises PolicyRefused."""
         policy = await trio.to_thread.run_sync(self._loaded)
+        await self._load_keys(policy)
+        await self.keys.commit()
         self.loaded_at_s = time.time()
         return policy
 
@@ -58,6 +63,11 @@ class Reloader:
             raise PolicyRefused(complaints)
         return policy
 
+    async def _load_keys(self, policy: Policy) -> None:
+        """Let the keeper read all key files anew.  Raises PolicyRefused."""
+        if complaints := await self.keys.load(policy.keys):
+            raise PolicyRefused(complaints)
+
     async def reload(self, fleet: Fleet, *, enforce: bool = False) -> int:
         """Let the files as they are now be in force; return how many connections were cut.  Raises PolicyRefused."""
         async with self._turn:
@@ -66,16 +76,19 @@ class Reloader:
                 closed = await self._reload(fleet, enforce)
             except PolicyRefused as refused:
                 self.failure = str(refused)
+                self.refusals += 1
                 _log.error("the policy was not changed: %s", "; ".join(refused.complaints))
                 raise
             finally:
                 notify.notify("READY=1")
-            self.failure, self.loaded_at_s, self.reloads = "", time.time(), self.reloads + 1
+            self.failure, self.loaded_at_s = "", time.time()
+            self.reloads += 1
             _log.info("another policy is in force; %d connections were ended", closed)
             return closed
 
     async def _reload(self, fleet: Fleet, enforce: bool) -> int:
         policy = await trio.to_thread.run_sync(self._loaded)
+        await self._load_keys(policy)
         file = pack(policy)
         workers = fleet.alive
         try:
@@ -91,6 +104,7 @@ class Reloader:
         fleet.govern(policy, file)
         fleet.sessions = SessionCache()  # they were agreed on under other rules
         answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", _PATIENCE_S)
+        await self.keys.commit()
         for worker in fleet.alive:  # one that has become ready meanwhile
             await fleet.adopt(worker)
         return sum(int(answer or b"0") for answer in answers.values())

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ..administration.metrics import Counts
 from ..errors import DaemonError
+from ..keys.holding import Keys
 from ..policy.model import Profile
 from ..policy.policy import Application, Policy
 from .identity import Identities
 from .inner import InnerListener
 from .mail import PARENT, Post, forwarded
+from .naming import renew_listeners
 from .relocation import Option
 from .resumption import Sessions
 
@@ -62,6 +65,8 @@ class Services:
     """what may be in force next"""
     draining: trio.Event | None = None
     """set once no connection is left, where new ones are not to come"""
+    counts: Counts = field(default_factory=Counts)
+    """what is shown as metrics"""
     open_sockets: Counter[int] = field(default_factory=Counter)
     """how many each user has"""
     _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
@@ -69,12 +74,15 @@ class Services:
     """TLS sessions that initiators can resume"""
     identities: Identities = field(init=False)
     """who applications are"""
+    keys: Keys = field(init=False)
+    """the policy's keys, as far as sockets of this worker use them"""
     _profiles: dict[Application, Profile] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(partial(self.post, PARENT), self.start)
         self.identities = Identities(partial(self.post, PARENT))
+        self.keys = Keys(self.start, partial(renew_listeners, self))
 
     def next_number(self) -> int:
         """Return a TLS_ID that no other socket of this daemon has."""

@@ -12,11 +12,13 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterable, Sequence
 
 import trio
 
 from ..abi import IPPROTO_TLS, TCP_UPGRADE_TLS, Opt
+from ..administration.metrics import Traffic
 from ..control.channel import close_all
 from ..control.codec import MalformedMessage
 from ..control.daemon_channel import DaemonChannel
@@ -31,19 +33,20 @@ from ..control.messages import (
     Message,
     Refusal,
     Reply,
+    SetByPath,
     SetOption,
     Upgrade,
 )
 from ..errors import ApplicationError, DaemonError, NetworkError, SsaError
 from ..policy.contexts import context_for
-from ..policy.model import Profile, Request, Role, Settings
+from ..policy.model import Identity, Profile, Request, Role, Settings
 from ..policy.policy import Application
 from ..policy.resolve import resolve
 from ..sockets.addresses import Address, build_sockaddr, parse_sockaddr
 from ..sockets.secure_socket import SecureSocket
 from ..sockets.states import Event, State
 from ..tls.engine import Engine
-from . import accepting, connecting, sharing
+from . import accepting, connecting, naming, reporting, sharing
 from .carriage import carry_accepted
 from .files import read_regular
 from .identity import from_fields
@@ -76,11 +79,15 @@ class Session:
         """once it is decided"""
         self.hostname = ""
         """the name that the peer must prove"""
-        self.socket = state or SecureSocket(services.next_number(), services.profile_for(Application(0, uid)))
+        self.socket = state or SecureSocket(services.next_number(), services.profile_for(Application(0, uid)), self.key)
         self.watched = True
         """whether the boundary reads its channel at all times"""
         self.options: list[Option] = []
         """all that was set, for another worker or another socket to hear again"""
+        self.traffic = Traffic(self.profile.name)
+        """what its connection has carried"""
+        self.opened_at_s = time.time()
+        """Unix time"""
         self.pid = 0
         self.inode = 0
         self._outer: Outer | None = None
@@ -101,6 +108,10 @@ class Session:
         """What applies to this socket."""
         return self.socket.profile
 
+    def key(self, name: str) -> Identity:
+        """Return what a name of the policy's keys stands for.  Raises PolicyError."""
+        return self.services.keys.held(self.profile.name, name)
+
     async def identify(self) -> Application:
         """Find out who opened this socket, once.  Raises DaemonError(EACCES)."""
         if self.application is None:
@@ -116,6 +127,7 @@ class Session:
             self.socket.profile = self.services.profile_for(Application(0, self.uid))
         else:
             self.ungoverned = "nobody can say any more which program opened this socket, and the policy has rules"
+        self.traffic.profile = self.profile.name
 
     def be_known(self, transcript: Transcript) -> None:
         """Belong to whom another worker knows as the owner."""
@@ -146,6 +158,7 @@ class Session:
     ) -> None:
         self.services.open_sockets[self.uid] += 1
         self.services.live.add(self)
+        self.services.counts.opened(self.traffic)
         try:
             async with trio.open_nursery() as self._nursery:
                 if carried is not None:
@@ -154,6 +167,7 @@ class Session:
         finally:
             self.services.open_sockets[self.uid] -= 1
             self.services.live.discard(self)
+            self.services.counts.closed(self.traffic)
             self.services.look_whether_quiet()
             self.services.by_inode.pop(self.inode, None)
             for attended in self.channels:
@@ -222,6 +236,15 @@ class Session:
             case SetOption(_, level, Opt.TLS_CONTEXT) if level == IPPROTO_TLS and sharing.is_elsewhere(self, message):
                 close_all(descriptors)
                 await sharing.move(self, channel, message)
+            case SetOption(_, level, Opt.TLS_CONTEXT) if level == IPPROTO_TLS:
+                await sharing.have_ready(self, message)
+                await channel.send(self._answer(message, descriptors))
+            case SetByPath():
+                close_all(descriptors)
+                await naming.set_named(self, channel, message)
+            case SetOption() if naming.is_named(message):
+                close_all(descriptors)
+                await naming.set_named(self, channel, message)
             case _:
                 await channel.send(self._answer(message, descriptors))
 
@@ -354,7 +377,7 @@ class Session:
     def peer_name(self) -> str:
         """Return the peer's address and port, "" where there is none."""
         name = self._names.get(True)
-        return "" if name is None else f"[{name[0]}]:{name[1]}" if ":" in str(name[0]) else f"{name[0]}:{name[1]}"
+        return "" if name is None else reporting.name_of(name)
 
     def _name(self, outer: Outer, peer: bool) -> bytes:
         if peer and self.socket.state is not State.CONNECTED:
@@ -363,10 +386,11 @@ class Session:
 
     # -- an established connection
 
-    def succeed(self, engine: Engine) -> None:
+    def succeed(self, engine: Engine, wire: Wire) -> None:
         """Handshake and validation are over."""
         self.remember_names()
         self.socket.established(engine.negotiated())
+        reporting.connected(self, wire)
 
     def remember_names(self) -> None:
         """Keep both addresses: the kernel forgets them when the connection ends."""
@@ -377,6 +401,7 @@ class Session:
 
     def fail(self, error: SsaError) -> None:
         """The wire does not stay connected."""
+        (reporting.broken if self.socket.state is State.CONNECTED else reporting.refused)(self, error)
         self.socket.broken(error)
         with contextlib.suppress(NetworkError):  # no descriptor is left: the next connect says so
             self.outer().renew()

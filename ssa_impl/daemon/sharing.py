@@ -43,6 +43,14 @@ def join(session: Session, value: bytes) -> None:
     session.shares_context = True
 
 
+async def have_ready(session: Session, request: SetOption) -> None:
+    """Before a context is joined: hold the keys that its options name.  What fails, :func:`join` says."""
+    with contextlib.suppress(SsaError):
+        handle = session.socket.check_context(request.value)
+        if (shared := session.services.shared_context(handle, session.uid)) is not None:
+            await session.services.keys.prepare(session.profile.name, shared.options)
+
+
 def is_elsewhere(session: Session, request: SetOption) -> bool:
     """Whether another worker knows the context that is to be joined."""
     with contextlib.suppress(SsaError):

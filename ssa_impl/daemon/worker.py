@@ -17,6 +17,7 @@ from pathlib import Path
 
 import trio
 
+from ..administration.logs import LogOptions, configure
 from ..control.channel import close_all, receive_bytes
 from ..hardening.kernel import CannotHarden
 from ..hardening.process import harden_worker
@@ -87,7 +88,7 @@ def raise_descriptor_limit() -> None:
 def main() -> None:
     """Entry point of the worker process."""
     index, worker_count, runtime = int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
-    logging.basicConfig(level=logging.INFO, format=f"ssad[{os.getpid()}]: %(message)s")
+    configure(LogOptions.from_environment(), worker=True)
     for stopping in (signal.SIGINT, signal.SIGTERM):  # also sent to the whole group: the parent's business
         signal.signal(stopping, signal.SIG_IGN)
     raise_descriptor_limit()

@@ -30,6 +30,7 @@ def test_it_says_once_that_it_is_ready(daemon: Daemon) -> None:
         "socket": str(daemon.path),
         "openssl": daemon.ready["openssl"],
         "version": ssa_impl.__version__,
+        "hardening": daemon.ready["hardening"],
     }
     assert daemon.ready["openssl"].startswith("OpenSSL ")
     assert len(daemon.workers) == 2
