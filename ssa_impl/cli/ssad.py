@@ -48,7 +48,7 @@ def _mode(text: str) -> int:
     return mode
 
 
-def serve(  # noqa: PLR0917  # one parameter for each option
+def serve(
     *,
     socket: Annotated[
         Path | None,
