@@ -1,6 +1,7 @@
 """Profiles out of tables: profile, what it extends, the defaults, in this order, and each value's origin kept.
 
-A profile's own keys are stronger than what it imports, and that is stronger than what it extends.
+A table's own keys are stronger than what it imports, unless a weaker file has them; what a profile extends is weaker
+than both.
 """
 
 from __future__ import annotations
@@ -65,9 +66,10 @@ class Assembly:
                 hint = nearest(name, [*schema.KEYS, *structure])
                 hint = hint if hint.startswith("did") else "docs/administrators/policy.md has them all"
                 self._complaints.add(value.origin, value.key, "there is no such key", hint)
-        if "import" in table:
-            return self._imported(table["import"]) | read
-        return read
+        if (wanted := table.get("import")) is None:
+            return read
+        weaker = {name: made for name, made in read.items() if _strength(made[1]) < _strength(wanted)}
+        return read | self._imported(wanted) | {name: made for name, made in read.items() if name not in weaker}
 
     def _validation(self, value: Value) -> Validation | None:
         made = validation_from_table(value.value)
@@ -177,6 +179,10 @@ class Assembly:
             self._complaints.add(value.origin, value.key, f"profile {profile.name}: {text}")
         else:
             self._complaints.add(Origin("built in", 0), keys[0], f"profile {profile.name}: {text}")
+
+
+def _strength(value: Value) -> int:
+    return value.document.strength if value.document else 0
 
 
 def _certificates(path: Path) -> bytes:

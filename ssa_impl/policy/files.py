@@ -10,7 +10,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ class Document:
     file: str
     table: Mapping[str, Any]
     lines: Mapping[tuple[str | int, ...], int]
+    strength: int = 0
+    """of two documents the one with the higher number decides"""
 
     def origin(self, *path: str | int) -> Origin:
         """Return where a key stands, or the nearest table that holds it."""
@@ -78,7 +80,7 @@ def read_documents(paths: PolicyPaths) -> tuple[Document, ...]:
             complaints += errors.complaints
     if complaints:
         raise PolicyFileErrors(complaints)
-    return tuple(documents)
+    return tuple(replace(document, strength=number) for number, document in enumerate(documents))
 
 
 def _found(paths: PolicyPaths, complaints: list[Complaint]) -> list[Path]:
@@ -135,17 +137,15 @@ def _read_document(path: Path, *, packaged: bool = False) -> Document:
     except RecursionError:
         raise PolicyFileErrors([Complaint(file, 0, "", "the file nests its values too deeply")]) from None
     except tomllib.TOMLDecodeError as error:
-        reason, line = _reason(str(error))
+        reason, line = _reason(str(error), text.count("\n") + 1)
         raise PolicyFileErrors([Complaint(file, line, "", f"not TOML: {reason}")]) from None
 
 
-def _reason(text: str) -> tuple[str, int]:
+def _reason(text: str, last_line: int) -> tuple[str, int]:
     """Take apart what tomllib says: ``Invalid value (at line 3, column 7)``."""
     reason, found, place = text.partition(" (at ")
     digits = place.removeprefix("line ").partition(",")[0]
-    if found and digits.isdigit():
-        return reason, int(digits)
-    return text, 0
+    return (reason, int(digits) if digits.isdigit() else last_line) if found else (text, 0)
 
 
 def read_trusted(path: Path, limit_bytes: int = _MAX_TRUST_BYTES) -> bytes:
@@ -154,13 +154,19 @@ def read_trusted(path: Path, limit_bytes: int = _MAX_TRUST_BYTES) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except (OSError, ValueError) as error:
         raise Wrong(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise Wrong(f"{path} is no regular file")
         _check_writers(path, state)
         _check_writers(path.resolve().parent, path.resolve().parent.stat())
-        content = file.read(limit_bytes + 1)
+        content = b""
+        while len(content) <= limit_bytes and (more := os.read(descriptor, limit_bytes + 1 - len(content))):
+            content += more
+    except OSError as error:
+        raise Wrong(f"{path} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
     if len(content) > limit_bytes:
         raise Wrong(f"{path} has more than {limit_bytes} bytes")
     return content

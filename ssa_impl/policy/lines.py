@@ -49,7 +49,7 @@ def key_lines(text: str) -> Mapping[Path, int]:
         table = _in_arrays(parts[:-1], counts) + parts[-1:]
         if of_array:
             counts[table] = counts.get(table, -1) + 1
-        table = _in_arrays(table, counts)
+            table += (counts[table],)
         found.setdefault(table, line)
 
 
