@@ -17,6 +17,7 @@ _DATA = struct.Struct("=IIIIII")  # effective, permitted, inheritable: low halve
 _VERSION_3 = 0x20080522
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 
@@ -45,9 +46,10 @@ def held() -> frozenset[int]:
     return frozenset(number for number in range(64) if mask >> number & 1)
 
 
-def keep_only(wanted: Iterable[Capability]) -> frozenset[Capability]:
+def keep_only(wanted: Iterable[Capability], *, to_children: bool = False) -> frozenset[Capability]:
     """Give up every capability but these, also for what is started later; return which of them are there.
 
+    ``to_children``: programs that are started get them too, whoever the user is (ambient capabilities).
     Raises CannotHarden.
     """
     kept = frozenset(wanted) & held()
@@ -57,8 +59,12 @@ def keep_only(wanted: Iterable[Capability]) -> frozenset[Capability]:
             prctl(_PR_CAPBSET_DROP, number)
         prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
         low, high = mask & 0xFFFFFFFF, mask >> 32
-        data = ctypes.create_string_buffer(_DATA.pack(low, low, 0, high, high, 0), _DATA.size)
+        data = ctypes.create_string_buffer(
+            _DATA.pack(low, low, low * to_children, high, high, high * to_children), _DATA.size
+        )
         call(_CAPSET[platform.machine()], _HEADER.pack(_VERSION_3, 0), data)
+        for number in kept if to_children else ():
+            prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number)
     except OSError as error:
         raise CannotHarden(f"capabilities cannot be given up: {error.strerror}") from None
     return frozenset(Capability(number) for number in kept)

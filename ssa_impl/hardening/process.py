@@ -76,9 +76,10 @@ def harden_worker(options: HardeningOptions) -> Hardening:
 
     Raises CannotHarden when something that every kernel has cannot be given up, or Landlock is required and missing.
     """
+    reach = _reach(options)
     kept = _give_up(capabilities.WORKER, traceable=options.traceable)
     missing: list[str] = []
-    version = _attempt(lambda: landlock.restrict(_reach(options)), missing, required=options.require_landlock)
+    version = _attempt(lambda: landlock.restrict(reach), missing, required=options.require_landlock)
     filtered = _attempt(_filter, missing, required=False)
     return Hardening(os.geteuid(), kept, version, bool(filtered), options.traceable, tuple(missing))
 
@@ -88,7 +89,9 @@ def harden_parent(*, traceable: bool) -> Hardening:
 
     It starts programs and reads the policy's files, so neither filter nor Landlock is for it.
     """
-    return Hardening(os.geteuid(), _give_up(capabilities.PARENT, traceable=traceable), traceable=traceable)
+    return Hardening(
+        os.geteuid(), _give_up(capabilities.PARENT, traceable=traceable, to_children=True), traceable=traceable
+    )
 
 
 def is_traceable() -> bool:
@@ -107,10 +110,12 @@ def check(*, require_landlock: bool) -> None:
         raise CannotHarden("the policy requires Landlock (daemon.require_landlock), and this kernel has none")
 
 
-def _give_up(kept: dict[capabilities.Capability, str], *, traceable: bool) -> tuple[str, ...]:
+def _give_up(
+    kept: dict[capabilities.Capability, str], *, traceable: bool, to_children: bool = False
+) -> tuple[str, ...]:
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        held = capabilities.keep_only(kept)
+        held = capabilities.keep_only(kept, to_children=to_children)
         kernel.gain_nothing_by_exec()
         if not traceable:
             kernel.hide_memory()
