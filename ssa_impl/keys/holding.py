@@ -78,7 +78,12 @@ class Keys:
         ApplicationError with ``why_not`` for a path that is not the policy's, DaemonError (ENOTCONN) when no keeper
         answers.
         """
+        if (profile, reference) in self._held:
+            return reference
         answer = await self._answer(profile, reference)
+        return self._take(profile, reference, why_not, answer)
+
+    def _take(self, profile: str, reference: str, why_not: int, answer: Answer) -> str:
         if answer.verdict is Verdict.FORBIDDEN:
             raise PolicyError(f"the policy does not let the profile {profile} use the key {answer.name}")
         if answer.identity is None:
@@ -91,14 +96,8 @@ class Keys:
     async def prepare(self, profile: str, options: Iterable[tuple[int, int, bytes]]) -> None:
         """Hold every key that a list of options names.  Raises as :meth:`find`."""
         for option in options:
-            name = name_in(*option)
-            if name is not None and (profile, name) not in self._held:
+            if (name := name_in(*option)) is not None:
                 await self.find(profile, name)
-
-    def holds_all(self, profile: str, options: Iterable[tuple[int, int, bytes]]) -> bool:
-        """Whether no key that these options name need be asked for."""
-        names = (name_in(*option) for option in options)
-        return all(name is None or (profile, name) in self._held for name in names)
 
     def held(self, profile: str, name: str) -> Identity:
         """Return what a name stands for.  Raises PolicyError when this worker does not hold it for this profile."""
@@ -161,7 +160,7 @@ class Keys:
             return
         for profile, name in tuple(self._held):
             try:
-                await self.find(profile, name)
+                self._take(profile, name, 0, await self._answer(profile, name))
             except DaemonError:
                 return  # the next keeper says its generation too
             except SsaError as error:

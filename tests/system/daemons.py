@@ -25,8 +25,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1", **more}
 
 
-def ssad_command(path: Path, workers: int = 2) -> list[str]:
-    return [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(path), "--workers", str(workers)]
+def ssad_command(path: Path, workers: int = 2, policy: Path | None = None) -> list[str]:
+    chosen = [] if policy is None else ["--policy", str(policy)]
+    return [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(path), "--workers", str(workers), *chosen]
 
 
 def ssa_run(path: Path, *command: str, boundary: str = "") -> list[str]:
@@ -51,12 +52,12 @@ def is_alive(pid: int) -> bool:
 class Daemon:
     """A running ssad in a directory of its own."""
 
-    def __init__(self, workers: int = 2) -> None:
+    def __init__(self, workers: int = 2, policy: Path | None = None) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="ssad-")
         self.path = Path(self._directory.name) / "control.sock"
         self._log = open_log()
         self.process = subprocess.Popen(
-            ssad_command(self.path, workers), stdout=subprocess.PIPE, stderr=self._log, env=environment(), text=True
+            ssad_command(self.path, workers, policy), stdout=subprocess.PIPE, stderr=self._log, env=environment(), text=True
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

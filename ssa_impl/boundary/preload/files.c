@@ -109,6 +109,25 @@ static int refuse(struct call *call, int code, const char *path, size_t length, 
     return answer(call, &request, NULL);
 }
 
+/* The policy may have a key at a path that the application cannot open: the daemon is told the path, from the root on, and
+ * why it could not be opened. */
+static int ask_by_path(struct call *call, int name, const char *path, int error)
+{
+    char whole[2 * 4096];
+    struct request request = {.kind = SET_BY_PATH, .first = name, .second = error, .value = whole};
+    size_t length = 0;
+
+    if (path[0] != '/') {
+        if (getcwd(whole, 4096) == NULL)
+            return refuse(call, error, path, strlen(path), "the working directory has no path");
+        length = strlen(whole);
+        whole[length++] = '/';
+    }
+    memcpy(whole + length, path, strlen(path));
+    request.length = length + strlen(path);
+    return answer(call, &request, NULL);
+}
+
 int set_by_file(struct call *call, int name, const char *value, size_t length)
 {
     struct request request = {
@@ -128,6 +147,8 @@ int set_by_file(struct call *call, int name, const char *value, size_t length)
     if (file < 0) {
         error = errno;
         code = error == EPERM ? EACCES : error;
+        if (HAS(KEY_OPTIONS, name) && (code == EACCES || code == ENOENT))
+            return ask_by_path(call, name, path, code);
         return refuse(call, code, path, length, strerror_r(error, why, sizeof why));
     }
     request.fds[0] = file;

@@ -13,10 +13,14 @@ bool is_routed(int level, int name)
 
 static bool is_path(int level, int name, const struct room *value)
 {
-    static const char pem[] = "-----BEGIN ";
+    static const char pem[] = "-----BEGIN ", prefix[] = "name:";
 
-    return level == IPPROTO_TLS && HAS(PATH_OPTIONS, name) &&
-           memmem(value->bytes, value->size, pem, sizeof pem - 1) == NULL;
+    if (level != IPPROTO_TLS || !HAS(PATH_OPTIONS, name))
+        return false;
+    if (HAS(KEY_OPTIONS, name) && value->size >= sizeof prefix - 1 &&
+        memcmp(value->bytes, prefix, sizeof prefix - 1) == 0)
+        return false; /* a key of the administrator's policy */
+    return memmem(value->bytes, value->size, pem, sizeof pem - 1) == NULL;
 }
 
 static int set_option(struct call *call, int level, int name, const struct room *value)

@@ -53,6 +53,7 @@ enum kind {
     UPGRADE = 12,
     CLAIM = 13,
     ASK_END = 14,
+    SET_BY_PATH = 15,
 };
 
 struct header {

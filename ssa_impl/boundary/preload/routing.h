@@ -33,6 +33,12 @@ static const int PATH_OPTIONS[] = {
     TLS_PRIVATE_KEY,
 };
 
+/* those of them that may name a key of the administrator's policy, by its name or its path */
+static const int KEY_OPTIONS[] = {
+    TLS_CERTIFICATE_CHAIN,
+    TLS_PRIVATE_KEY,
+};
+
 #define HAS(table, wanted) has(table, sizeof(table) / sizeof *(table), wanted)
 
 static inline int has(const int *table, size_t count, int wanted)

@@ -14,16 +14,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, OPTIONS, Kind, Opt
+from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, NAME_PREFIX, OPTIONS, Kind, Opt
 from ...control import channel as control
-from ...control.messages import Bind, Connect, GetName, GetOption, Hello, Refusal, Reply, SetOption
+from ...control.messages import Bind, Connect, GetName, GetOption, Hello, Refusal, Reply, SetByPath, SetOption
 from .entry import Entry, PendingBind, PendingConnect
 from .notify import Listener, Notification
 from .processes import Process
 
 _INT = struct.Struct("=i")
 _MAX_SOCKADDR_BYTES = 512
-_BY_PATH = {Kind.PEM, Kind.CHAIN, Kind.KEY}
+_BY_NAME = {Kind.CHAIN, Kind.KEY}
+_BY_PATH = {Kind.PEM, *_BY_NAME}
 _EDAEMON = {True: errno.ECONNRESET, False: errno.ENOTCONN}  # by: was there an open connection
 
 
@@ -106,6 +107,10 @@ class Calls:
             opened = process.open_file(path, directories=OPTIONS[Opt(name)].kind is Kind.PEM)
         except OSError as error:
             code = errno.EACCES if error.errno == errno.EPERM else (error.errno or errno.EINVAL)
+            whole = process.absolute(path) if OPTIONS[Opt(name)].kind in _BY_NAME else None
+            if whole is not None and code in {errno.EACCES, errno.ENOENT}:  # the policy may have a key there
+                entry.ask(lambda number: SetByPath(number, name, whole, code), self.plain_answer(call, entry))
+                return
             text = f"{path.decode('utf-8', 'replace')}: {error.strerror}"
             entry.ask(lambda number: Refusal(number, code, text), self.plain_answer(call, entry))
             return
@@ -285,4 +290,6 @@ def _sockaddr(call: Notification, process: Process) -> bytes:
 def _is_path(name: int, value: bytes) -> bool:
     """Whether an option that takes a path or PEM bytes was given a path."""
     row = OPTIONS.get(name)  # type: ignore[call-overload]  # any number may come; the daemon refuses unknown ones
-    return row is not None and row.kind in _BY_PATH and b"-----BEGIN " not in value
+    if row is None or row.kind not in _BY_PATH or (row.kind in _BY_NAME and value.startswith(NAME_PREFIX)):
+        return False
+    return b"-----BEGIN " not in value

@@ -123,7 +123,7 @@ class Process:
         A directory, where allowed, becomes the PEM files in it, one after the other, in a nameless file.  A process
         with a root of its own (chroot, container) gets EACCES: its path means nothing here.
         """
-        if not os.path.samestat(os.stat(f"/proc/{self.pid}/root"), os.stat("/")):  # noqa: PTH116
+        if self._has_own_root():
             raise PermissionError(errno.EACCES, "the process has another root directory than its supervisor")
         base = os.open(f"/proc/{self.pid}/cwd", os.O_PATH | os.O_CLOEXEC)
         try:
@@ -139,6 +139,18 @@ class Process:
                     os.close(opened)
         finally:
             os.close(base)
+
+    def absolute(self, path: bytes) -> bytes | None:
+        """Return a path from the root directory on; None when it means nothing here."""
+        try:
+            if self._has_own_root():
+                return None
+            return os.path.join(os.readlink(b"/proc/%d/cwd" % self.pid), path)  # noqa: PTH115, PTH118
+        except OSError:
+            return None
+
+    def _has_own_root(self) -> bool:
+        return not os.path.samestat(os.stat(f"/proc/{self.pid}/root"), os.stat("/"))  # noqa: PTH116
 
     def _meant(self, path: bytes) -> bytes:
         """Return the path that means here what the process means by ``path``."""
