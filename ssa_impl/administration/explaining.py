@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import grp
 import os
 import pwd
 from collections.abc import Iterator
 
-from ..abi import Opt
+from ..policy.explain import conditions, explain
 from ..policy.model import Profile
-from ..policy.policy import Application, Policy, Rule
+from ..policy.policy import Application, Policy
 from .answers import Explanation, Profiles, ProfileStatus, Value
 from .interface import Question, Refused
 from .metrics import version_name
-
-_NOT_KEYS = {"name", "origins", "trust_anchors_pem", "validation"}
-_VERSIONS = {"version_min", "version_max"}
 
 
 def application_as(question: Question, default_uid: int) -> Application:
@@ -34,13 +30,13 @@ def application_as(question: Question, default_uid: int) -> Application:
 
 def explanation(policy: Policy, application: Application) -> Explanation:
     """Return the profile that applies, the rule that chose it, and where every value stands."""
-    profile = policy.profile_for(application)
+    found = explain(policy, application)
     return Explanation(
         application=_in_words(application),
-        profile=profile.name,
-        rule=_why(policy, application),
-        values=tuple(_values(profile)),
-        strategies=tuple(strategies(profile)),
+        profile=found.profile.name,
+        rule=found.why,
+        values=tuple(Value(one.key, one.text, one.origin) for one in found.values),
+        strategies=tuple(strategies(found.profile)),
     )
 
 
@@ -66,18 +62,6 @@ def profiles(policy: Policy, sockets: dict[str, int]) -> Profiles:
     )
 
 
-def conditions(rule: Rule) -> str:
-    """Return a rule's conditions, such as ``executable /usr/bin/curl, user 1000``."""
-    parts = {
-        "executable": " or ".join(rule.executables),
-        "user": "" if rule.uid is None else str(rule.uid),
-        "group": "" if rule.gid is None else str(rule.gid),
-        "unit": rule.unit,
-        "cgroup": rule.cgroup,
-    }
-    return ", ".join(f"{name} {value}" for name, value in parts.items() if value)
-
-
 def strategies(profile: Profile) -> Iterator[str]:
     """Yield how a peer is judged, one line for each strategy."""
     validation = profile.validation
@@ -96,15 +80,6 @@ def strategies(profile: Profile) -> Iterator[str]:
 def _strategy_names(profile: Profile) -> str:
     validation = profile.validation
     return ", ".join(choice.name for choice in (*validation.necessary, *validation.voting)) if validation else "OpenSSL"
-
-
-def _why(policy: Policy, application: Application) -> str:
-    chosen = policy.rule_for(application)
-    if chosen is None:
-        return f"none of the {len(policy.rules)} rules applies" if policy.rules else "there are no rules"
-    number = policy.rules.index(chosen) + 1
-    place = f" at {chosen.origin}" if chosen.origin else ""
-    return f"rule {number} of {len(policy.rules)}{place} is the first that applies: {conditions(chosen)}"
 
 
 def _in_words(application: Application) -> str:
@@ -129,26 +104,3 @@ def _group(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
-
-
-def _values(profile: Profile) -> Iterator[Value]:
-    for field in dataclasses.fields(profile):
-        if field.name not in _NOT_KEYS:
-            origin = profile.origins.get(field.name)
-            value = getattr(profile, field.name)
-            text = version_name(value) if field.name in _VERSIONS else _text(value)
-            yield Value(field.name, text, str(origin) if origin else "built in")
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return "any"
-        case bool():
-            return "yes" if value else "no"
-        case tuple() | frozenset():
-            ordered = sorted(value, key=str) if isinstance(value, frozenset) else value
-            return ", ".join(item.name if isinstance(item, Opt) else str(item) for item in ordered) or "none"
-        case float():
-            return f"{value:g}"
-    return str(value) or "none"

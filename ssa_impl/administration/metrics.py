@@ -159,13 +159,11 @@ class Counts:
         latency[bisect_left(BUCKETS_S, seconds)] += 1
         latency[-1] += seconds
 
-    def handshake_failed(self, profile: str, role: str) -> None:
-        """Count a handshake that ended without an authenticated peer."""
-        self._handshakes[profile, role, "none", "failed"] += 1
-
     def refused(self, profile: str, role: str, error: SsaError) -> None:
-        """Count a connection that was not established, handshake or not."""
+        """Count a connection that was not established; what the peer is to blame for was a handshake."""
         self._failures[profile, role, reason_of(error)] += 1
+        if isinstance(error, PeerError):
+            self._handshakes[profile, role, "none", "failed"] += 1
 
     def broken(self, profile: str, role: str, error: SsaError) -> None:
         """Count an established connection that did not end in order."""
@@ -216,9 +214,9 @@ class Totals:
             kept = {name: samples for name, samples in last.items() if KINDS[name] is not Kind.GAUGE}
             self._ended = merged([self._ended, kept])
 
-    def reloaded(self, *, accepted: bool) -> None:
-        """Count a reload of the policy."""
-        self._own["ssa_policy_reloads"]["ok" if accepted else "refused",][0] += 1
+    def reloads(self, accepted: int, refused: int) -> None:
+        """Take how often the policy was loaded again, and how often that was refused."""
+        self._own["ssa_policy_reloads"] = {("ok",): [float(accepted)], ("refused",): [float(refused)]}
 
     def told(self, index: int, snapshot: Snapshot) -> None:
         """Take what a worker has counted since its start."""

@@ -48,10 +48,12 @@ def listening(path: Path) -> Iterator[socket.socket]:
         finally:
             os.umask(previous)
         listener.listen(64)
+        ours = path.stat().st_ino
         try:
             yield listener
         finally:
-            path.unlink(missing_ok=True)
+            if path.exists() and path.stat().st_ino == ours:  # else it is already another daemon's
+                path.unlink()
 
 
 async def serve(listener: socket.socket, provider: Provider, daemon_uid: int) -> None:

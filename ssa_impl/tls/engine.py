@@ -16,7 +16,7 @@ import errno
 from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL import SSL, crypto
 
-from ..errors import ApplicationError, PeerError, TruncationError
+from ..errors import ApplicationError, CertificateError, PeerError, TruncationError
 from ..names import is_ip_address
 from ..policy.model import Role, Settings
 from ..validation.model import Case
@@ -24,7 +24,7 @@ from .acceptor import NoCommonProtocol
 from .binding import expect_name, session_reused, session_to_bytes, set_session_bytes
 from .evidence import gather
 from .negotiated import Negotiated
-from .reasons import explain, is_another_name, let_others_decide
+from .reasons import explain, failed_verification, is_another_name, let_others_decide
 from .sessions import Resumable
 
 Buffer = bytes | memoryview
@@ -91,8 +91,9 @@ class Engine:
             raise PeerError("handshake failed: the peer speaks none of the protocols of TLS_ALPN") from None
         except SSL.Error as error:
             if is_another_name(self._connection):
-                raise PeerError(f"the peer's certificate is not for {self._hostname}") from None
-            raise PeerError(f"handshake failed: {explain(self._connection, error)}") from None
+                raise CertificateError(f"the peer's certificate is not for {self._hostname}") from None
+            kind = CertificateError if failed_verification(self._connection) else PeerError
+            raise kind(f"handshake failed: {explain(self._connection, error)}") from None
         return True
 
     def read_into(self, room: memoryview) -> int:

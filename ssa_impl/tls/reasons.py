@@ -56,6 +56,12 @@ def is_another_name(connection: SSL.Connection) -> bool:
     return isinstance(failure, VerifyFailure) and not failure.goes_on and failure.codes[0] in _ANOTHER_NAME
 
 
+def failed_verification(connection: SSL.Connection) -> bool:
+    """Say whether the peer's certificate was refused for whatever reason."""
+    failure = connection.get_app_data()
+    return isinstance(failure, VerifyFailure) and not failure.goes_on
+
+
 def explain(connection: SSL.Connection, error: SSL.Error) -> str:
     """Say what went wrong: the certificate's fault if there was one, else OpenSSL's reasons."""
     failure = connection.get_app_data()

@@ -47,7 +47,6 @@ def counted() -> Counts:
     counts.closed(traffic)
     counts.authenticated("web", "initiator", 0x0304, False, 0.003)
     counts.authenticated("web", "initiator", 0x0303, True, 61.0)
-    counts.handshake_failed("web", "acceptor")
     counts.refused("web", "acceptor", errors.CertificateError("no"))
     counts.broken("web", "initiator", errors.TruncationError("cut"))
     return counts
@@ -56,7 +55,7 @@ def counted() -> Counts:
 def test_a_scraper_reads_what_was_counted() -> None:
     totals = Totals("0.1.0", "OpenSSL 4.0.0", 1_760_000_000.25)
     totals.told(0, from_json_value(json.loads(json.dumps(to_json_value(counted().snapshot())))))
-    totals.reloaded(accepted=False)
+    totals.reloads(0, 1)
     seen = read(render(totals.snapshot(2)))
     web, initiator = ("profile", "web"), ("role", "initiator")
     assert seen["ssa_build_info", (("openssl", "OpenSSL 4.0.0"), ("version", "0.1.0"))] == 1
