@@ -1,27 +1,29 @@
-"""Which files the strategies of a validation read and write, for whoever confines the workers.  Pure."""
+"""Where the strategies of a validation read and write files, for whoever confines the workers."""
 
 from __future__ import annotations
 
 from pathlib import PurePath
 
-from .model import Choice, Frozen, Validation
-from .strategies.webpki import SYSTEM_STORES
+from .model import Choice, Validation
+from .registry import installed
 
 
 def paths(validation: Validation) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the files that are read (unix sockets of engines among them), and the directories that are written to."""
-    choices = [*validation.choices(), *([validation.for_applications] if validation.for_applications else [])]
-    read = {path for choice in choices for path in _read(choice)}
-    written = {str(PurePath(path).parent) for choice in choices for path in _texts(choice, "state_file")}
-    return frozenset(read), frozenset(written)
+    """Return the directories that are read from, and those that are written to.
+
+    Directories, since a file that is replaced (by rename) is another one to whoever confines by file.
+    """
+    spare = validation.for_applications
+    choices = [*validation.choices(), *([spare] if spare is not None else [])]
+    return _of(choices, "read"), _of(choices, "write")
 
 
-def _read(choice: Choice) -> list[str]:
-    named = [path for key in ("crl_files", "socket", "trust_store") for path in _texts(choice, key)]
-    return named + list(SYSTEM_STORES if choice.strategy == "webpki" and not _texts(choice, "trust_store") else ())
-
-
-def _texts(choice: Choice, key: str) -> list[str]:
-    value: Frozen = dict(choice.parameters).get(key, "")
-    found = value if isinstance(value, tuple) else (value,)
-    return [text for text in found if isinstance(text, str) and text]
+def _of(choices: list[Choice], use: str) -> frozenset[str]:
+    found: set[str] = set()
+    for choice in choices:
+        parameters = installed()[choice.strategy].parameters
+        for key, value in choice.parameters:
+            texts = value if isinstance(value, tuple) else (value,)
+            if parameters[key].file == use:
+                found.update(str(PurePath(text).parent) for text in texts if isinstance(text, str) and text)
+    return frozenset(found)

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from .model import Ballot, Case, Frozen, Vote
 
@@ -44,6 +44,8 @@ class Parameter:
     """further rule for a string, or each of a list's or a table's"""
     rule: str = ""
     """the same rule in words, after "must be" """
+    file: Literal["", "read", "write"] = ""
+    """whether the value names files that are read or written: a confined worker reaches their directories only if so"""
 
     def complaint(self, value: object) -> str:
         """Say what ``value`` must be; empty when it is."""

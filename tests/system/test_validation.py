@@ -10,7 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from tests.certificates import NAME, authority
+from tests.certificates import NAME, authority, context_from_pem
+from tests.ssa_impl.validation import pki
 from tests.system import daemons
 from tests.system.daemons import Daemon, Zygote
 from tests.system.servers import BODY_SHA256, Server, download, serving, tls
@@ -91,6 +92,48 @@ def test_an_engine_that_is_gone_lets_nobody_through(govern: Govern, tmp_path: Pa
         got = zygote.run("fail_without_blocking", port=server.port, ca=ca, name=NAME)
     assert got["so_error"] == "EPROTO"
     assert "external-engine failed" in got["text"]
+
+
+def test_the_key_of_the_first_time_is_kept_for_all_workers(govern: Govern, tmp_path: Path, ca: str) -> None:
+    (tmp_path / "state").mkdir()
+    daemon = govern(f"""
+        [defaults.validation]
+        necessary = ["trust-store-and-hostname", "pinning"]
+        [defaults.validation.pinning]
+        first_use = true
+        state_file = "{tmp_path / "state" / "pins.json"}"
+    """)
+    other = tls(download, authority().server_context(rsa=True))
+    with programs(daemon) as zygote, serving(tls(download)) as server, serving(other) as impostor:
+        for _ in range(3):
+            assert zygote.run("download", port=server.port, ca=ca)["sha256"] == BODY_SHA256
+        for _ in range(3):
+            got = zygote.run("fail_without_blocking", port=impostor.port, ca=ca, name=NAME)
+            assert got["text"].endswith(f"its key is not the one that {NAME} had the first time")
+    assert NAME in (tmp_path / "state" / "pins.json").read_text()
+
+
+def test_a_list_that_is_replaced_counts_at_once(govern: Govern, tmp_path: Path) -> None:
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "ca.pem").write_bytes(pki.root().pem)
+    file, peer = tmp_path / "lists" / "list.crl", pki.leaf()
+    file.write_bytes(pki.revocation_list())
+    daemon = govern(f"""
+        [defaults.validation]
+        necessary = ["trust-store-and-hostname", "revocation"]
+        [defaults.validation.revocation]
+        sources = ["crl"]
+        crl_files = ["{file}"]
+    """)
+    behave = tls(download, context_from_pem(peer.key_pem + peer.pem))
+    with programs(daemon) as zygote, serving(behave) as server:
+        ca = str(tmp_path / "ca.pem")
+        assert zygote.run("download", port=server.port, ca=ca)["sha256"] == BODY_SHA256
+        (tmp_path / "lists" / "new").write_bytes(pki.revocation_list(peer))
+        (tmp_path / "lists" / "new").replace(file)
+        got = zygote.run("fail_without_blocking", port=server.port, ca=ca, name=NAME)
+    assert got["so_error"] == "EPROTO"
+    assert "was revoked at" in got["text"]
 
 
 def test_an_untrusted_server_whose_fingerprint_outvotes_openssl(govern: Govern, ca: str) -> None:

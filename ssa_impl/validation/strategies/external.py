@@ -37,7 +37,7 @@ class ExternalEngine(Strategy):
     summary: ClassVar[str] = "Asks another process over a unix socket, one line of JSON each way."
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "socket": Parameter(
-            str, "", "path of the engine's stream socket", valid=absolute_path, rule="an absolute path"
+            str, "", "path of the engine's stream socket", valid=absolute_path, rule="an absolute path", file="read"
         ),
         "uid": Parameter(int, 0, "numeric user id that the engine runs as, beside root and the daemon's own user"),
     }

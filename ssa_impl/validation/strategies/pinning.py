@@ -54,7 +54,7 @@ class Pinning(Strategy):
             "",
             "where keys of first use are kept, in a directory that the daemon can write to",
             valid=absolute_path,
-            rule="an absolute path",
+            rule="an absolute path", file="write",
         ),
         "max_names": Parameter(int, 10_000, "most names in the state file; new ones are refused beyond", 1, 1_000_000),
     }  # fmt: skip

@@ -66,6 +66,7 @@ class Revocation(Strategy):
             "files with lists (PEM or DER), asked before distribution points; read again when they change",
             valid=absolute_path,
             rule="an absolute path",
+            file="read",
         ),
         "private_addresses": Parameter(
             bool, False, "whether responders on loopback, link-local and private addresses are asked"

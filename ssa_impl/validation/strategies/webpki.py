@@ -41,6 +41,7 @@ class WebPki(Strategy):
             "PEM file with the trust anchors; empty for those that OpenSSL uses",
             valid=absolute_path,
             rule="an absolute path",
+            file="read",
         ),
     }
 
