@@ -97,7 +97,7 @@ _ROWS = (
     Key("session_scope", "\"application\" or \"user\"", shapes.word(SCOPES), _field("session_scope"),
         "who shares a client's sessions: one user's processes of one program, or all of the user's"),
     Key("keys", "list of names", shapes.names, _field("keys"),
-        "named keys (`[key.NAME]`) that are presented when the application gives no certificate"),
+        "named keys (`[key.NAME]`) that a server presents when its application gives none"),
     Key("truncation_allowed", "boolean", shapes.boolean, _field("truncation_allowed"),
         "whether a peer's FIN without close_notify counts as a regular end"),
     Key("key_log", "path or \"\"", shapes.path_or_empty, _field("key_log"),

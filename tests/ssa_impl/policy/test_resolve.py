@@ -11,8 +11,19 @@ from hypothesis import strategies as st
 from ssa_impl.abi import Opt
 from ssa_impl.errors import ApplicationError, PolicyError, SsaError
 from ssa_impl.policy.ciphers import default_ciphers, is_tls_1_3
-from ssa_impl.policy.model import Profile, Request, Role, Settings
-from ssa_impl.policy.resolve import check_cipher, check_revocation, check_session, check_version, resolve
+from ssa_impl.policy.model import Origin, Profile, Request, Role, Settings
+from ssa_impl.policy.resolve import (
+    check_cipher,
+    check_peer_auth,
+    check_protocols,
+    check_revocation,
+    check_session,
+    check_version,
+    is_checked,
+    resolve,
+)
+from ssa_impl.policy.schema import KEYS
+from ssa_impl.validation.model import OPENSSL_ALONE, REVOCATION, REVOCATION_SOURCES, Choice, Validation
 from tests.ssa_impl.credentials import self_signed
 from tests.ssa_impl.outcomes import outcome
 
@@ -21,10 +32,27 @@ MAYBE_VERSION = st.none() | VERSIONS
 NEW, OLD = "TLS_AES_128_GCM_SHA256", "ECDHE-ECDSA-AES128-GCM-SHA256"
 IDENTITY = self_signed("P-256", "a.test").identity
 CIPHERS = st.lists(st.sampled_from([*default_ciphers()[:5], NEW, OLD]), unique=True)
+PROTOCOLS = st.lists(st.sampled_from(["h2", "http/1.1", "imap"]), unique=True).map(tuple)
+SOURCES = st.frozensets(st.sampled_from([Opt.TLS_REVOCATION_CHECKS, *REVOCATION_SOURCES]))
+VALIDATIONS = st.none() | st.sampled_from(
+    [
+        Validation((Choice("webpki", "webpki"),)),
+        Validation((Choice(REVOCATION, REVOCATION, (("sources", ("ocsp",)),)),)),
+    ]
+)
 POLICIES = st.builds(
     Profile,
+    name=st.sampled_from(["default", "web"]),
+    origins=st.sampled_from([{}, {key: Origin("/etc/ssa/ssa.toml", 7) for key in KEYS}]),
     version_min=st.sampled_from([0x0303, 0x0304]),
     version_max=st.just(0x0304),
+    groups=st.sampled_from([(), ("X25519",)]),
+    signature_algorithms=st.sampled_from([(), ("ed25519",)]),
+    security_level=st.integers(0, 5),
+    alpn_allowed=st.none() | PROTOCOLS,
+    send_server_name=st.booleans(),
+    trust_store=st.sampled_from([("system",), ("/ca.pem",), ("system", "/ca.pem")]),
+    trust_anchors_pem=st.sampled_from([b"", b"the policy's"]),
     honour_application_anchors=st.booleans(),
     hostname_required=st.booleans(),
     truncation_allowed=st.booleans(),
@@ -34,12 +62,17 @@ POLICIES = st.builds(
     ciphers=CIPHERS.map(lambda names: tuple({NEW: 0, OLD: 0} | dict.fromkeys(names))),
     session_reuse_allowed=st.booleans(),
     session_ttl_s=st.integers(0, 1000),
+    revocation_sources=SOURCES,
+    session_scope=st.sampled_from(["application", "user"]),
+    client_certificate_required=st.booleans(),
+    key_log=st.sampled_from(["", "/var/log/keys"]),
+    validation=VALIDATIONS,
 )
 REQUESTS = st.builds(
     Request,
     hostname=st.none() | st.just("example.com"),
     anchors_pem=st.none() | st.just(b"pem"),
-    alpn=st.sampled_from([(), ("h2",), ("h2", "http/1.1")]),
+    alpn=PROTOCOLS,
     version_min=MAYBE_VERSION,
     version_max=MAYBE_VERSION,
     identities=st.sampled_from([(), (IDENTITY,)]),
@@ -48,6 +81,7 @@ REQUESTS = st.builds(
     disabled_ciphers=CIPHERS.map(frozenset),
     session_reuse=st.booleans(),
     session_ttl_s=st.none() | st.integers(0, 2000),
+    revocation=SOURCES,
 )
 ROLES = st.sampled_from(Role)
 
@@ -55,8 +89,16 @@ ROLES = st.sampled_from(Role)
 def settled(profile: Profile, request: Request, role: Role) -> Settings | None:
     """Return the settings, None for a request that the policy refuses."""
     settings, error = outcome(resolve, profile, request, role)
-    assert settings is not None or (isinstance(error, PolicyError) and error.errno == errno.EPROTO and error.text)
+    if settings is None:
+        assert isinstance(error, PolicyError)
+        assert error.errno == errno.EPROTO
+        assert names_the_rule(profile, error.text) or error.text.startswith("a server needs")
     return settings
+
+
+def names_the_rule(profile: Profile, text: str) -> bool:
+    """Whether a refusal ends with the profile, the key, and where it stands."""
+    return any(text.endswith(profile.rule(key)) for key in (*KEYS, "validation"))
 
 
 @given(POLICIES, REQUESTS, ROLES)
@@ -68,7 +110,17 @@ def test_settings_are_never_weaker_than_the_policy(profile: Profile, request: Re
     assert settings.ciphers
     assert set(settings.ciphers) <= set(profile.ciphers)
     assert sorted(settings.ciphers, key=profile.ciphers.index) == list(settings.ciphers)
-    assert settings.anchors_pem is None or profile.honour_application_anchors
+    own = (profile.trust_anchors_pem or None, profile.trust_system)
+    assert profile.honour_application_anchors or (settings.anchors_pem, settings.trust_system) == own
+    assert set(settings.alpn) <= set(request.alpn if profile.alpn_allowed is None else profile.alpn_allowed)
+    assert settings.profile == profile.name
+    for copied in ("groups", "signature_algorithms", "security_level", "send_server_name", "key_log"):
+        assert getattr(settings, copied) == getattr(profile, copied)
+    if settings.authenticate_peer:
+        assert set((profile.validation or Validation()).choices()) <= set(
+            (settings.validation or Validation()).choices()
+        )
+    assert settings.validation is None or settings.session_ttl_s == 0
     assert settings.truncation_allowed == profile.truncation_allowed
     assert settings.verify_depth == profile.verify_depth
     assert settings.session_ttl_s <= (profile.session_ttl_s if profile.session_reuse_allowed else 0)
@@ -77,6 +129,7 @@ def test_settings_are_never_weaker_than_the_policy(profile: Profile, request: Re
         assert settings.hostname is not None or not profile.hostname_required
         assert settings.handshake_timeout_s == profile.handshake_timeout_s
     else:
+        assert settings.authenticate_peer or not profile.client_certificate_required
         assert settings.identities
         assert settings.handshake_timeout_s == profile.accept_timeout_s
 
@@ -90,7 +143,11 @@ def test_what_was_asked_for_is_given_or_stricter_or_refused(profile: Profile, re
     assert settings.role is role
     assert settings.hostname == (None if accepting else request.hostname)
     assert settings.server_names == (request.server_names if accepting else ())
-    assert settings.anchors_pem == request.anchors_pem
+    if request.anchors_pem is not None:
+        assert (settings.anchors_pem, settings.trust_system) == (request.anchors_pem, False)
+    if request.revocation and settings.authenticate_peer:
+        assert settings.validation is not None
+        assert len(settings.validation.necessary) > len((profile.validation or OPENSSL_ALONE).necessary)
     assert settings.alpn == request.alpn
     assert settings.identities == request.identities
     assert settings.authenticate_peer or not request.request_peer_auth
@@ -207,6 +264,48 @@ def test_sessions_one_by_one() -> None:
     assert refusal(check_session, profile, Opt.TLS_SESSION_TTL, 100) is None
     assert isinstance(refusal(check_session, profile, Opt.TLS_SESSION_REUSE, 1), PolicyError)
     assert isinstance(refusal(check_session, profile, Opt.TLS_SESSION_TTL, 101), PolicyError)
+
+
+def test_protocols_one_by_one() -> None:
+    assert refusal(check_protocols, Profile(), ["anything"]) is None
+    profile = Profile("web", alpn_allowed=("h2",))
+    assert refusal(check_protocols, profile, ["h2"]) is None
+    refused = refusal(check_protocols, profile, ["h2", "imap"])
+    assert isinstance(refused, PolicyError)
+    assert refused.text == "the policy does not allow the protocol imap (profile web, alpn built in)"
+
+
+def test_client_certificates_one_by_one() -> None:
+    profile = Profile(client_certificate_required=True)
+    assert refusal(check_peer_auth, profile, 1) is None
+    assert refusal(check_peer_auth, Profile(), 0) is None
+    assert isinstance(refusal(check_peer_auth, profile, 0), PolicyError)
+
+
+def test_a_check_of_the_policy_cannot_be_switched_off() -> None:
+    validation = Validation((Choice("ours", REVOCATION, (("sources", ("stapled", "ocsp")),)),))
+    profile = Profile(validation=validation)
+    for option in (Opt.TLS_REVOCATION_CHECKS, Opt.TLS_OCSP_CHECKS, Opt.TLS_OCSP_STAPLED_CHECKS):
+        assert isinstance(refusal(check_revocation, profile, option, 0), PolicyError)
+        assert is_checked(profile, option)
+    assert refusal(check_revocation, profile, Opt.TLS_CRL_CHECKS, 0) is None
+    assert refusal(check_revocation, profile, Opt.TLS_OCSP_CHECKS, 1) is None
+    assert not is_checked(Profile(), Opt.TLS_REVOCATION_CHECKS)
+
+
+@given(POLICIES, st.sampled_from(list(REVOCATION_SOURCES)), st.integers(0, 1))
+def test_every_refusal_when_something_is_set_names_its_rule(profile: Profile, option: Opt, value: int) -> None:
+    tried = [
+        refusal(check_version, profile, 0x0301 + 2 * value),
+        refusal(check_cipher, profile, "AES128-SHA", enable=True),
+        refusal(check_protocols, profile, ["imap"]),
+        refusal(check_peer_auth, profile, value),
+        refusal(check_session, profile, Opt.TLS_SESSION_REUSE, value),
+        refusal(check_session, profile, Opt.TLS_SESSION_TTL, 1001),
+        refusal(check_revocation, profile, option, value),
+    ]
+    assert any(tried)
+    assert all(names_the_rule(profile, error.text) for error in tried if error is not None)
 
 
 def test_revocation_one_by_one() -> None:
