@@ -31,6 +31,11 @@ key = "{place}/shut/key.pem"
 profiles = ["default"]
 paths = ["{place}/old-name.pem"]
 
+[key.unused]
+chain = "{place}/shut/unused.pem"
+key = "{place}/shut/unused.key"
+profiles = ["default"]
+
 [key.elsewhere]
 chain = "{place}/shut/elsewhere.pem"
 key = "{place}/shut/elsewhere.key"
@@ -44,10 +49,12 @@ class House:
     def __init__(self, boundary: str, place: Path) -> None:
         self.place = place
         self.web, self.elsewhere = issued("web.test"), issued("elsewhere.test")
+        self.unused = issued("web.test", common_name="unused")
         (place / "shut").mkdir(mode=0o700)
         self.write(self.web)
-        self._write("elsewhere.pem", self.elsewhere.chain)
-        self._write("elsewhere.key", self.elsewhere.key)
+        for name, credential in (("elsewhere", self.elsewhere), ("unused", self.unused)):
+            self._write(f"{name}.pem", credential.chain)
+            self._write(f"{name}.key", credential.key)
         self.policy = place / "ssa.toml"
         self.policy.write_text(POLICY.format(place=place), "utf-8")
         self.daemon = Daemon(policy=self.policy)
@@ -86,7 +93,7 @@ class House:
         self.daemon.close()
 
 
-@pytest.fixture(params=BOUNDARIES)
+@pytest.fixture(scope="module", params=BOUNDARIES)
 def house(request: pytest.FixtureRequest) -> Iterator[House]:
     place = Path(tempfile.mkdtemp(prefix="keys-"))
     place.chmod(0o755)
@@ -165,14 +172,14 @@ def family(pid: int) -> list[int]:
 
 
 def test_a_key_is_used_by_name_and_is_nowhere_but_where_it_is_used(house: House) -> None:
-    needles = secrets(house.web)
+    needles = secrets(house.unused)
     assert has_any(house.keeper, needles)
     assert not any(has_any(pid, needles) for pid in (house.daemon.process.pid, *house.daemon.workers))
-    program = house.serve()
+    program = house.serve("name:unused", "name:unused")
     assert sorted(has_any(pid, needles) for pid in house.daemon.workers) == [False, True]
     port = listen(program)
     with call(program, port) as client:
-        assert leaf(client) == ssl.PEM_cert_to_DER_cert(house.web.chain.decode())
+        assert leaf(client) == ssl.PEM_cert_to_DER_cert(house.unused.chain.decode())
         running = [*family(house.zygote.process.pid), house.daemon.process.pid]
         assert program.pid in running
         assert not [pid for pid in running if has_any(pid, needles)]
