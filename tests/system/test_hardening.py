@@ -1,0 +1,120 @@
+"""A real daemon's processes as the kernel sees them, and the units that a service manager would run it by."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssa_impl.hardening import landlock
+from tests.system.daemons import Daemon, environment
+from tests.system.waiting import eventually
+
+SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
+NET_BIND_SERVICE, DAC_READ_SEARCH, SYS_PTRACE = 1 << 10, 1 << 2, 1 << 19
+PATIENCE_S = 90
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root has capabilities to give up")
+needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs the Debian package systemd")
+
+
+def status(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def capabilities(pid: int) -> int:
+    found = status(pid)
+    assert found["CapEff"] == found["CapPrm"]
+    return int(found["CapEff"], 16)
+
+
+def test_the_ready_line_says_what_is_in_force(daemon: Daemon) -> None:
+    said = daemon.ready["hardening"]
+    rights = "CAP_NET_BIND_SERVICE" if os.geteuid() == 0 else "no capabilities"
+    assert said.startswith(f"user {os.geteuid()}, {rights}, no new privileges, ")
+    assert (f"Landlock {landlock.abi()}" if landlock.abi() else "no Landlock") in said
+    assert "seccomp filter" in said
+
+
+def test_every_worker_is_under_a_filter_and_gains_nothing(daemon: Daemon) -> None:
+    for pid in daemon.worker_pids():
+        found = status(pid)
+        assert (found["Seccomp"], found["NoNewPrivs"]) == ("2", "1")
+        assert found["CapEff"] == found["CapPrm"]
+        assert int(found["CapEff"], 16) & ~NET_BIND_SERVICE == 0
+
+
+def test_a_worker_in_place_of_another_is_hardened_too(own_daemon: Daemon) -> None:
+    first = own_daemon.worker_pids()
+    os.kill(first[0], signal.SIGKILL)
+
+    def successor() -> int:
+        found = [pid for pid in own_daemon.worker_pids() if pid not in first]
+        return found[0] if found and status(found[0])["Seccomp"] == "2" else 0
+
+    pid = eventually(successor)
+    assert pid
+    assert status(pid)["NoNewPrivs"] == "1"
+
+
+@needs_root
+def test_the_parent_of_root_keeps_three_capabilities(daemon: Daemon) -> None:
+    assert capabilities(daemon.process.pid) == NET_BIND_SERVICE | DAC_READ_SEARCH | SYS_PTRACE
+
+
+@needs_root
+def test_as_the_unit_runs_it_no_process_is_root(tmp_path: Path) -> None:
+    """An ordinary user with the unit's ambient capabilities: the worker gets the one that it needs."""
+    for directory in (tmp_path, *list(tmp_path.parents)[:-2]):
+        directory.chmod(directory.stat().st_mode | 0o011)
+    place = tmp_path / "run"
+    place.mkdir()
+    os.chown(place, 65534, 65534)
+    names = "-all,+net_bind_service,+dac_read_search,+sys_ptrace"
+    as_user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set", names]
+    as_user += ["--inh-caps", names, "--ambient-caps", names]
+    command = [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(place / "control.sock"), "--workers", "1"]
+    with subprocess.Popen([*as_user, *command], stdout=subprocess.PIPE, env=environment(), text=True) as started:
+        assert started.stdout is not None
+        try:
+            ready = json.loads(started.stdout.readline())
+            (worker,) = ready["workers"]
+            assert status(worker)["Uid"].split() == ["65534"] * 4
+            assert capabilities(started.pid) == NET_BIND_SERVICE | DAC_READ_SEARCH | SYS_PTRACE
+            assert capabilities(worker) == NET_BIND_SERVICE
+        finally:
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(PATIENCE_S) == 0
+
+
+@needs_systemd
+def test_the_units_are_what_systemd_understands(tmp_path: Path) -> None:
+    """Type=notify-reload is of systemd 253; an older one says that it keeps the line before."""
+    for name in ("ssad.service", "ssad.socket"):
+        text = (SYSTEMD / name).read_text("utf-8")
+        (tmp_path / name).write_text(text.replace("/usr/bin/ssad", sys.executable), "utf-8")
+    units = [str(tmp_path / name) for name in ("ssad.service", "ssad.socket")]
+    done = analyze("verify", "--man=no", *units)
+    complaints = {line for line in done.stderr.splitlines() if "notify-reload" not in line and str(tmp_path) in line}
+    assert complaints == set()
+    assert done.returncode == 0
+
+
+@needs_systemd
+def test_the_unit_is_confined(tmp_path: Path) -> None:
+    """systemd's own measure, 0 (confined) to 10; what remains is what a TLS service is for: sockets of all kinds."""
+    unit = tmp_path / "ssad.service"
+    unit.write_text((SYSTEMD / "ssad.service").read_text("utf-8"), "utf-8")
+    done = analyze("security", "--offline=true", "--no-pager", "--threshold=30", str(unit))
+    assert done.returncode == 0, done.stdout
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
