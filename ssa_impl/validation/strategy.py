@@ -13,9 +13,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar, TypeVarTuple
+
+import trio
 
 from .model import Ballot, Case, Frozen, Vote
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,11 @@ def abstain(reason: str) -> Ballot:
 def failed(reason: str) -> Ballot:
     """Say that this strategy could not do its work."""
     return Ballot(Vote.ERROR, reason)
+
+
+async def in_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+    """Do something that blocks; when its time is over nobody waits for it any longer, whatever holds it up."""
+    return await trio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True)
 
 
 def frozen(value: object) -> Frozen:

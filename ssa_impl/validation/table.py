@@ -92,6 +92,8 @@ class _Reader:
             key = f"{name}.strategy" if "strategy" in tables.get(name, {}) else name
             self._complain(key, f"there is no strategy {strategy}", nearest(str(strategy), self._plugins))
             return Choice(name, str(strategy))
+        if name != strategy and name in self._plugins:
+            self._complain(f"{name}.strategy", f"{name} is a strategy's own name and cannot stand for {strategy}")
         counts = {key: self._count(own, whole, name, key) for key in _COUNTS}
         timeout_s = self._timeout_s(own, whole, name)
         for key in (*_COUNTS, "timeout_s"):

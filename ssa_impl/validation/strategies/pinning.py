@@ -7,10 +7,8 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import trio
-
 from ..model import Ballot, Case
-from ..strategy import Parameter, Problem, Strategy, absolute_path, abstain, accept, reject
+from ..strategy import Parameter, Problem, Strategy, absolute_path, abstain, accept, in_thread, reject
 from .certificates import canonical, key_digest, load, matches
 from .first_use import Memory
 
@@ -88,7 +86,7 @@ class Pinning(Strategy):
             )
         if self._memory is None:
             return abstain(f"no key is pinned for {case.hostname}")
-        kept = await trio.to_thread.run_sync(self._memory.recall, canonical(case.hostname))
+        kept = await in_thread(self._memory.recall, canonical(case.hostname))
         if kept is None:
             return accept("it is seen for the first time")
         return self._compare(case, kept)
@@ -97,9 +95,8 @@ class Pinning(Strategy):
         """Keep the key of a name that was seen for the first time, now that the peer is accepted."""
         if self._memory is None or not case.hostname or self._pinned(case.hostname) is not None:
             return None
-        kept = await trio.to_thread.run_sync(
-            self._memory.remember, canonical(case.hostname), self._leaf_pin(case), case.now.isoformat()
-        )
+        name, pin, now = canonical(case.hostname), self._leaf_pin(case), case.now.isoformat()
+        kept = await in_thread(self._memory.remember, name, pin, now)
         return self._compare(case, kept)
 
     def _pinned(self, hostname: str) -> frozenset[str] | None:

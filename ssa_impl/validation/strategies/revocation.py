@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-import trio
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from ..model import REVOCATION, REVOCATION_SOURCES, Ballot, Case
-from ..strategy import Parameter, Problem, Strategy, absolute_path, abstain, accept, failed, reject
+from ..strategy import Parameter, Problem, Strategy, absolute_path, abstain, accept, failed, in_thread, reject
 from . import crl, ocsp
 from .answers import Answer, NoAnswer
 from .cache import Cache
@@ -169,8 +168,8 @@ class Revocation(Strategy):
         said = []
         for path in self._files:
             try:
-                lists = await trio.to_thread.run_sync(self._from_file, path)
-                return await trio.to_thread.run_sync(crl.read, lists, *pair, now, f"CRL {path}")
+                lists = await in_thread(self._from_file, path)
+                return await in_thread(crl.read, lists, *pair, now, f"CRL {path}")
             except NoAnswer as none:
                 said.append(f"{path}: {none}")
         for address in crl.distribution_points(pair[0]):
@@ -196,8 +195,8 @@ class Revocation(Strategy):
         lists = self._lists.get(address, now) if "cached" in self._sources else None
         if lists is None:
             content = await fetch(address, self._crl)
-            lists = await trio.to_thread.run_sync(crl.load, content)
-        answer = await trio.to_thread.run_sync(crl.read, lists, *pair, now, "CRL")
+            lists = await in_thread(crl.load, content)
+        answer = await in_thread(crl.read, lists, *pair, now, "CRL")
         self._lists.keep(address, lists, answer.until)
         return answer
 

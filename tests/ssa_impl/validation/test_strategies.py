@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import fcntl
 import ipaddress
 import json
 import os
@@ -33,8 +35,6 @@ NOBODY = Case(presented=(), now=pki.NOW)
 
 
 def pin(credentials: pki.Credentials) -> str:
-    import base64
-
     return "sha256/" + base64.b64encode(key_digest(credentials.certificate)).decode()
 
 
@@ -197,6 +197,14 @@ def test_many_workers_write_one_file(tmp_path: Path) -> None:
     kept = [[memory.recall(f"{number}.test") for number in range(20)] for memory in memories]
     assert kept[0] == kept[1] == kept[2] == kept[3]
     assert None not in kept[0]
+
+
+def test_who_holds_the_lock_for_ever_holds_nobody_up(tmp_path: Path) -> None:
+    choice = replace(first_use(tmp_path), timeout_s=2.0)
+    with (tmp_path / "pins.json.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert not accepted(pki.case(pki.leaf()), choice)
+    assert accepted(pki.case(pki.leaf(), hostname="elsewhere.test"), choice)
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"version": 1, "names": {"a": 7}}', '{"version": 2, "names": {}}'])

@@ -118,6 +118,7 @@ def test_all_complaints_at_once() -> None:
         ('voting = ["webpki"]\nthreshold_percent = true', "threshold_percent"),
         ('necessary = ["x"]\n[x]\nstrategy = "webpk"', "x.strategy"),
         ('necessary = ["x"]\n[x]\nstrategy = 7', "x.strategy"),
+        ('necessary = ["revocation"]\n[revocation]\nstrategy = "webpki"', "revocation.strategy"),
         ('necessary = ["webpki"]\n[webpki]\nmax_depth = 33', "webpki.max_depth"),
         ('necessary = ["webpki"]\n[webpki]\ntrust_store = "here.pem"', "webpki.trust_store"),
         ('necessary = ["webpki"]\n[webpki]\ntimeout_s = "1"', "webpki.timeout_s"),
