@@ -21,6 +21,7 @@ from .messages import MAX_ANSWER_BYTES, Answer, Garbled, Question, Verdict, deco
 _log = logging.getLogger("ssad")
 _PATIENCE_S = 10.0
 """how long an application waits for a keeper that was ended and is being started again"""
+_MAX_REFERENCE = 8192
 KEY_OPTIONS = frozenset({Opt.TLS_CERTIFICATE_CHAIN, Opt.TLS_PRIVATE_KEY})
 
 
@@ -57,6 +58,7 @@ class Keys:
         self._numbers = itertools.cycle(range(1 << 32))
         self._link: socket.socket | None = None
         self._has_keeper = False
+        self._turn = trio.Lock()  # one question at a time: the answer always has room in the socket
         self._waiting: dict[int, _Waiting] = {}
         self._held: dict[tuple[str, str], Identity] = {}
         self._generation = 0
@@ -74,12 +76,14 @@ class Keys:
     async def find(self, profile: str, reference: str, why_not: int = 0) -> str:
         """Hold the key behind a name or an absolute path, and return its name.
 
-        Raises PolicyError (EPROTO) for a name that the policy does not have or does not let this profile use,
-        ApplicationError with ``why_not`` for a path that is not the policy's, DaemonError (ENOTCONN) when no keeper
-        answers.
+        Raises ApplicationError (EINVAL) for what can be neither, and with ``why_not`` for a path that is not the
+        policy's; PolicyError (EPROTO) for a name that the policy does not have or does not let this profile use;
+        DaemonError (ENOTCONN) when no keeper answers.
         """
         if (profile, reference) in self._held:
             return reference
+        if "\0" in reference or len(reference) > _MAX_REFERENCE:
+            raise ApplicationError(f"neither a key's name nor a path of at most {_MAX_REFERENCE} characters")
         answer = await self._answer(profile, reference)
         return self._take(profile, reference, why_not, answer)
 
@@ -111,13 +115,15 @@ class Keys:
         question = Question(number, profile, reference)
         if not self._has_keeper:
             return Answer(number, Verdict.UNKNOWN)
-        waiting = self._waiting[number] = _Waiting(question)
+        waiting = _Waiting(question)
         try:
-            self._ask(question)
             with trio.move_on_after(_PATIENCE_S):
-                await waiting.done.wait()
+                async with self._turn:
+                    self._waiting[number] = waiting
+                    self._ask(question)
+                    await waiting.done.wait()
         finally:
-            del self._waiting[number]
+            self._waiting.pop(number, None)
         if waiting.answer is None:
             raise DaemonError("the keeper of the keys does not answer", errno.ENOTCONN)
         return waiting.answer

@@ -23,6 +23,9 @@ from tests.system.waiting import eventually
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: nobody else can become another user")
 BOUNDARIES = ("seccomp", "preload")
 POLICY = """
+[profile.default]
+keys = ["web"]
+
 [profile.other]
 
 [key.web]
@@ -193,6 +196,7 @@ def test_a_key_is_used_by_the_path_that_the_application_cannot_read(house: House
         (f"{shut}/chain.pem", f"{shut}/key.pem"),
         (f"{house.place}/old-name.pem", f"{shut}/../shut/key.pem"),
         ("name:web", f"{shut}/key.pem"),
+        ("", ""),  # it says nothing: its profile has a key
     ):
         program = house.serve(chain, key)
         with call(program, listen(program)) as client:

@@ -220,6 +220,38 @@ def test_a_keeper_that_does_not_answer_is_no_reason_to_wait_for_ever(
     play(tmp_path, scene)
 
 
+def test_what_no_boundary_of_ours_says_does_not_reach_the_keeper(tmp_path: Path) -> None:
+    async def scene(scene: Scene) -> None:
+        scene.place.write("web", issued("web.test"))
+        await scene.reload()
+        await scene.renewals.receive()
+        for reference in ("web\0other", "/\0", "x" * 300_000, "/" * 300_000):
+            with pytest.raises(ApplicationError) as caught:
+                await scene.keys.find("default", reference, errno.EACCES)
+            assert caught.value.errno == errno.EINVAL
+        assert await scene.keys.find("default", "web") == "web"
+
+    play(tmp_path, scene)
+
+
+def test_many_who_ask_at_once_all_get_their_answer(tmp_path: Path) -> None:
+    async def scene(scene: Scene) -> None:
+        named = scene.place.write("web", issued("web.test", is_rsa=True, deep=True))
+        await scene.reload()
+        await scene.renewals.receive()
+        found: list[str] = []
+
+        async def ask() -> None:
+            found.append(await scene.keys.find("default", named.key))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(500):
+                nursery.start_soon(ask)
+        assert found == ["web"] * 500
+
+    play(tmp_path, scene)
+
+
 @pytest.mark.parametrize("said", [b"", b"x", b"\0" * 40, b"\0\0\0\0\0web\0\xff\xff\xff\xffchain"])
 def test_a_worker_that_talks_nonsense_is_hung_up_on_and_the_others_are_served(tmp_path: Path, said: bytes) -> None:
     async def scene(scene: Scene) -> None:

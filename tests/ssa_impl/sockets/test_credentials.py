@@ -6,6 +6,7 @@ import base64
 import errno
 import itertools
 import warnings
+from collections.abc import Callable
 
 import pytest
 from cryptography import x509
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssa_impl.errors import ApplicationError, PolicyError
+from ssa_impl.policy.model import Identity
 from ssa_impl.sockets.credentials import MISMATCH, Credentials, read_chain, read_key
 from tests.ssa_impl.credentials import Credential, issued, key_as, new_key, self_signed, sign_for_itself
 from tests.ssa_impl.outcomes import outcome
@@ -325,3 +327,55 @@ def test_rsa_stands_beside_ecdsa_for_one_name() -> None:
 def test_no_key_is_in_the_words_for_an_identity() -> None:
     assert "key" not in repr(ECDSA.identity)
     assert ECDSA.key_der.hex() not in repr(ECDSA.identity)
+
+
+# -- names of the policy's keys
+
+
+def policy(**keys: Credential) -> Callable[[str], Identity]:
+    def find(name: str) -> Identity:
+        if name not in keys:
+            raise PolicyError(f"the policy has no key named {name}")
+        return keys[name].identity
+
+    return find
+
+
+def test_a_name_stands_for_a_chain_and_a_key() -> None:
+    first, second, _ = THREE
+    credentials = Credentials(policy(first=first))
+    credentials.add_chain("first")
+    credentials.add_chain(second.chain)
+    credentials.add_key(second.key_der)
+    credentials.add_key("first")
+    assert credentials.identities() == (first.identity, second.identity)
+    assert credentials.has_names
+    assert not credentials.is_empty
+
+
+def test_a_named_key_goes_with_the_applications_own_chain() -> None:
+    credentials = Credentials(policy(first=THREE[0]))
+    credentials.add_chain(THREE[0].chain)
+    credentials.add_key("first")
+    assert credentials.identities() == (THREE[0].identity,)
+
+
+def test_what_a_name_stands_for_is_looked_up_each_time() -> None:
+    keys = {"web": THREE[0]}
+    credentials = Credentials(lambda name: keys[name].identity)
+    credentials.add_chain("web")
+    credentials.add_key("web")
+    keys["web"] = THREE[1]
+    assert credentials.identities() == (THREE[1].identity,)
+
+
+def test_names_are_refused_at_once_when_they_mean_nothing_or_do_not_match() -> None:
+    for credentials in (Credentials(), Credentials(policy(first=THREE[0], second=THREE[1]))):
+        for add in (credentials.add_chain, credentials.add_key):
+            with pytest.raises(PolicyError, match="no key named missing"):
+                add("missing")
+    credentials.add_chain("first")
+    with pytest.raises(PolicyError, match=MISMATCH):
+        credentials.add_key("second")
+    credentials.add_key("first")
+    assert credentials.identities() == (THREE[0].identity,)
