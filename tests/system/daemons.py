@@ -25,8 +25,8 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1", **more}
 
 
-def ssad_command(path: Path, workers: int = 2, policy: Path | None = None) -> list[str]:
-    chosen = [] if policy is None else ["--policy", str(policy)]
+def ssad_command(path: Path, workers: int = 2, policy: Path | None = None, *options: str) -> list[str]:
+    chosen = [*options] if policy is None else ["--policy", str(policy), *options]
     return [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(path), "--workers", str(workers), *chosen]
 
 
@@ -52,12 +52,17 @@ def is_alive(pid: int) -> bool:
 class Daemon:
     """A running ssad in a directory of its own."""
 
-    def __init__(self, workers: int = 2, policy: Path | None = None) -> None:
+    def __init__(self, workers: int = 2, policy: Path | None = None, *options: str, **more: str) -> None:
+        """``more`` are variables of its environment."""
         self._directory = tempfile.TemporaryDirectory(prefix="ssad-")
         self.path = Path(self._directory.name) / "control.sock"
         self._log = open_log()
         self.process = subprocess.Popen(
-            ssad_command(self.path, workers, policy), stdout=subprocess.PIPE, stderr=self._log, env=environment(), text=True
+            ssad_command(self.path, workers, policy, *options),
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment(**more),
+            text=True,
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

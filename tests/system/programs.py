@@ -330,6 +330,30 @@ def tighten(_talk: Talk, port: int, ca: str, low: int, high: int) -> list[Any]:
         return [failed, 0 if failed else s.getsockopt(TLS, VERSION)]
 
 
+def ask_for_version(_talk: Talk, ca: str, low: int) -> list[str]:
+    """Set the lowest version; say what came of it."""
+    with new(ca) as s:
+        return [code(s.setsockopt, TLS, VERSION_MIN, low), string(s, ERROR)]
+
+
+def hold_version(talk: Talk, port: int, ca: str, high: int) -> list[Any]:
+    """Connect with this version at most, tell it, and wait for the end of the connection."""
+    with new(ca) as s:
+        s.setsockopt(TLS, VERSION_MAX, high)
+        s.connect(("127.0.0.1", port))
+        talk.tell(s.getsockopt(TLS, VERSION))
+        return [hear_end(s), "" if code(s.getsockopt, TLS, ERROR, 1024) else string(s, ERROR)]
+
+
+def connect_when_told(talk: Talk, port: int, ca: str) -> list[Any]:
+    """Open a socket, and connect it later."""
+    with new(ca) as s:
+        talk.tell()
+        talk.wait()
+        failed = code(s.connect, ("127.0.0.1", port))
+        return [failed, 0 if failed else s.getsockopt(TLS, VERSION)]
+
+
 def alpn(_talk: Talk, port: int, ca: str, names: str) -> str:
     with new(ca) as s:
         s.setsockopt(TLS, ALPN, names.encode() + b"\0")
