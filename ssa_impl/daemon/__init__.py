@@ -1,6 +1,8 @@
 """``ssad``: a parent that hands out secure sockets, and one worker per core that serves them.  I/O lives here.
 
-* ``parent`` -- listens on the control socket, gives each new channel to the next worker, restarts workers.
+* ``parent`` -- listens on the control socket (``places``, ``notify``), obeys signals, drains.  ``fleet``: its workers.
+* ``reloading`` and ``governing`` -- another policy comes into force in all workers or none; ``distribution``: its way.
+* ``identity`` -- who an application is, looked up by the parent.  ``administering``: the administrator's answers.
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket: its channels' requests.  ``sharing`` and ``relocation``: contexts, other workers.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
