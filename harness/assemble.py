@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.links import Counters
+from harness.links.interface import LATE_BOUNDS_NS
 from harness.order import PlannedTrial
 from harness.plan import Plan
-from harness.records import Cpu, Outcome, Sample, Stack, Trial
+from harness.records import Cpu, LinkSample, Outcome, Sample, Stack, Trial
 from harness.records import Link as LinkKind
-from harness.validity import Terms, body_error, judge
+from harness.validity import Terms, body_error, emulator_fault, judge
 
 Report = Mapping[str, Any]
 
@@ -44,6 +45,7 @@ class Observed:
     daemon: Cpu | None = None
     boundary: Cpu | None = None
     server: Cpu | None = None
+    emulator: Cpu | None = None
     link: Counters = field(default_factory=lambda: Counters(None, None, None))
     load_1min: float | None = None
 
@@ -67,9 +69,36 @@ def assemble(
         _sample(identity, setting, report, openssl) for report in observed.reports or _missing(planned.n, observed.lost)
     ]
     outcome, reason = judge(samples, planned.n, setting.agreed)
+    if outcome is Outcome.OK and setting.link is LinkKind.WAN and (fault := emulator_fault(observed.link.emulator)):
+        outcome, reason = Outcome.INVALID, fault
     if observed.lost:
         outcome, reason = Outcome.ABORTED, observed.lost.splitlines()[0]
     return _trial(identity, setting, observed, samples, (outcome, reason)), samples
+
+
+def link_sample(identity: Identity, observed: Observed, rtt_idle_us: float | None) -> LinkSample:
+    """What is written down of the link in one trial."""
+    counted = observed.link.emulator
+    late = zip(_LATE, counted.late, strict=True) if counted is not None else ()
+    return LinkSample.model_validate(
+        {
+            "trial_id": identity.planned.trial_id,
+            "attempt": identity.attempt,
+            "sequence": identity.sequence,
+            "rtt_idle_us": rtt_idle_us,
+            "cpu_emulator": observed.emulator,
+            "emulator_waited_ns": counted.waited_ns if counted is not None else None,
+            "delivered": counted.delivered if counted is not None else None,
+            "dropped": counted.dropped if counted is not None else None,
+            **dict(late),
+        }
+    )
+
+
+_LATE = tuple(
+    f"late_{bound_ns // 1000}us" if bound_ns < 1_000_000 else f"late_{bound_ns // 1_000_000}ms"
+    for bound_ns in LATE_BOUNDS_NS
+)
 
 
 def _missing(n: int, lost: str) -> list[Report]:

@@ -1,8 +1,8 @@
 """A campaign's directory: made, locked, read, appended to.
 
-``plan.json`` and ``environment.json`` are written once, ``trials.jsonl`` and ``samples.jsonl`` grow by one
-trial at a time.  The samples are written first; **the trial's line is what makes a trial recorded**.  Samples
-without a trial, left by a stop between the two, are cut off when the directory is opened again.  One process
+``plan.json`` and ``environment.json`` are written once, ``trials.jsonl``, ``samples.jsonl`` and ``links.jsonl``
+grow by one trial at a time.  The trial's line is written last; **it is what makes a trial recorded**.  What has no
+trial, left by a stop in between, is cut off when the directory is opened again.  One process
 writes: the directory itself is locked (flock(2)), so a lock never outlives its owner.
 """
 
@@ -24,9 +24,12 @@ from harness.columns import write_parquet
 from harness.errors import HarnessError, UsageError
 from harness.jsonl import ARCHIVED_SUFFIX, AppendFile, complete_part, read_lines_file
 from harness.plan import Plan
-from harness.records import CAMPAIGN_FILES, SCHEMA_VERSION, Manifest, Record, Sample, Trial
+from harness.records import CAMPAIGN_FILES, SCHEMA_VERSION, LinkSample, Manifest, Record, Sample, Trial
 
 R = TypeVar("R", bound=Record)
+
+LINKS = "links.jsonl"
+"""What the link did in each trial; campaigns older than this file do not have it."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ class Recorder:
             raise HarnessError(f"Another process is running the campaign {path}; wait for it, or stop it.") from None
         self._trials = AppendFile(path / "trials.jsonl")
         self._samples = AppendFile(path / "samples.jsonl")
+        self._links = AppendFile(path / LINKS)
         os.fsync(self._lock)
         self.trials = list(read_records(path / "trials.jsonl", Trial))
         self._cut_orphans()
@@ -168,14 +172,16 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, trial: Trial, samples: Sequence[Sample]) -> None:
+    def append(self, trial: Trial, samples: Sequence[Sample], link: LinkSample) -> None:
         """Record one trial.  HarnessError when the disk does not take it; then nothing of it stays."""
-        before = self._samples.size_bytes
-        self._samples.append([sample.model_dump_json() for sample in samples])
+        before, links_before = self._samples.size_bytes, self._links.size_bytes
         try:
+            self._samples.append([sample.model_dump_json() for sample in samples])
+            self._links.append([link.model_dump_json()])
             self._trials.append([trial.model_dump_json()])
         except HarnessError:
             self._samples.cut(before)
+            self._links.cut(links_before)
             raise
         self.trials.append(trial)
 
@@ -193,15 +199,25 @@ class Recorder:
         """Everything is on the disk already; lets another process write."""
         self._trials.close()
         self._samples.close()
+        self._links.close()
         os.close(self._lock)
 
     def _cut_orphans(self) -> None:
         recorded = {(trial.trial_id, trial.attempt) for trial in self.trials}
-        path = self.path / "samples.jsonl"
-        lines = complete_part(path.read_bytes()).splitlines(keepends=True)
+        samples, links = self.path / "samples.jsonl", self.path / LINKS
+        self._cut(
+            self._samples, samples, [(one.trial_id, one.attempt) in recorded for one in read_records(samples, Sample)]
+        )
+        self._cut(
+            self._links, links, [(one.trial_id, one.attempt) in recorded for one in read_records(links, LinkSample)]
+        )
+
+    @staticmethod
+    def _cut(file: AppendFile, path: Path, recorded: Sequence[bool]) -> None:
+        """Everything from the first line on whose trial was not recorded."""
         size = 0
-        for line, sample in zip(lines, read_records(path, Sample), strict=True):
-            if (sample.trial_id, sample.attempt) not in recorded:
-                self._samples.cut(size)
+        for line, kept in zip(complete_part(path.read_bytes()).splitlines(keepends=True), recorded, strict=True):
+            if not kept:
+                file.cut(size)
                 return
             size += len(line)

@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.campaign import Campaign, read_campaign, read_records
+from harness.campaign import LINKS, Campaign, read_campaign, read_records
 from harness.columns import flatten
 from harness.errors import UsageError
 from harness.jsonl import is_torn, read_lines_file
 from harness.ledger import Ledger
-from harness.records import Outcome, Record, Sample, Trial
+from harness.records import Link, LinkSample, Outcome, Record, Sample, Trial
 from harness.runner import order_of
 
 Key = tuple[str, int]
@@ -24,6 +24,7 @@ def check(path: Path) -> list[str]:
     try:
         trials = list(read_records(path / "trials.jsonl", Trial))
         samples = list(read_records(path / "samples.jsonl", Sample))
+        links = list(read_records(path / LINKS, LinkSample)) if (path / LINKS).is_file() else None
     except UsageError as error:
         return [str(error)]
     return [
@@ -32,6 +33,7 @@ def check(path: Path) -> list[str]:
         *_follows_plan(campaign, trials),
         *_trials(campaign, trials),
         *_samples(trials, samples),
+        *_links(campaign, trials, links),
         *_parquet(path / "trials.parquet", trials),
         *_parquet(path / "samples.parquet", samples),
     ]
@@ -47,7 +49,8 @@ def _header(campaign: Campaign) -> Iterator[str]:
 
 
 def _torn(path: Path) -> Iterator[str]:
-    for name in ("trials.jsonl", "samples.jsonl"):
+    names = ("trials.jsonl", "samples.jsonl", *((LINKS,) if (path / LINKS).is_file() else ()))
+    for name in names:
         if is_torn(read_lines_file(path / name)):
             yield f"{name}: the last line is torn; it was never acknowledged, and resume cuts it off."
 
@@ -95,6 +98,19 @@ def _samples(trials: Sequence[Trial], samples: Sequence[Sample]) -> Iterator[str
     hashes = Counter(sample.body_sha256 for sample in samples if sample.outcome is Outcome.OK)
     if len(hashes) > 1:
         yield f"samples.jsonl: successful downloads have {len(hashes)} different SHA-256."
+
+
+def _links(campaign: Campaign, trials: Sequence[Trial], links: Sequence[LinkSample] | None) -> Iterator[str]:
+    if links is None:
+        if campaign.manifest.link is Link.WAN:
+            yield f"{LINKS}: is missing, so nobody can tell whether the emulated link was one."
+        return
+    recorded = {(trial.trial_id, trial.attempt): trial.sequence for trial in trials}
+    for link in links:
+        if recorded.get((link.trial_id, link.attempt)) != link.sequence:
+            yield f"{LINKS}: {link.trial_id}, attempt {link.attempt}, was never recorded as trial {link.sequence}."
+    if campaign.manifest.link is Link.WAN and len(links) != len(trials):
+        yield f"{LINKS}: has {len(links)} lines for {len(trials)} trials."
 
 
 def _samples_of(trial: Trial, samples: Sequence[Sample]) -> Iterator[str]:

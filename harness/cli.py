@@ -55,7 +55,9 @@ Seed = Annotated[int | None, typer.Option(help="Seed of the trials' order.", ric
 Blocks = Annotated[int | None, typer.Option(help="Number of blocks.", rich_help_panel=_PLAN)]
 Link = Annotated[
     str | None,
-    typer.Option(help="auto, loopback, lan or remote. auto: lan where namespaces can be made.", rich_help_panel=_PLAN),
+    typer.Option(
+        help="auto, loopback, lan, wan or remote. auto: lan where namespaces can be made.", rich_help_panel=_PLAN
+    ),
 ]
 Server = Annotated[str | None, typer.Option(help="auto, granian or nginx. auto: granian.", rich_help_panel=_PLAN)]
 Boundary = Annotated[
@@ -71,6 +73,10 @@ Url = Annotated[
 Ca = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="PEM of its authority (default: the system's).", rich_help_panel=_PLAN),
+]
+Far = Annotated[
+    bool,
+    typer.Option("--far", help="The emulated wan, unless a URL or a link is given.", rich_help_panel=_PLAN),
 ]
 Out = Annotated[
     Path, typer.Option(metavar="DIR", help="The campaign's directory is made in here.", rich_help_panel=_WHERE)
@@ -129,6 +135,7 @@ def run(
     boundary: Boundary = None,
     url: Url = None,
     ca: Ca = None,
+    far: Far = False,
     out: Out = Path("results"),
     analysis: Analyse = True,
 ) -> None:
@@ -137,7 +144,7 @@ def run(
     Ctrl-C at any moment loses at most the trial in flight; "resume" goes on.
     """
     options = {"seed": seed, "blocks": blocks, "link": link, "server": server, "boundary": boundary}
-    chosen = _load(preset, file, settings, {**options, "url": url, "ca": ca})
+    chosen = _load(preset, file, settings, {**options, "url": url, "ca": ca}, far=far)
     said = reporter()
     said.say(f"Plan: {chosen.preset}, {chosen.trials} trials, about {in_words(campaign_s(chosen))}.")
     _finish(said, lambda: runner.run(chosen, out, said), analysis=analysis)
@@ -168,7 +175,14 @@ def archive(directory: Directory) -> None:
     _out().print(f"{directory} is archived; {sums} lists its files.", markup=False, highlight=False, soft_wrap=True)
 
 
-def _load(preset: str | None, file: Path | None, settings: list[str] | None, options: dict[str, Any]) -> Plan:
+def _load(
+    preset: str | None,
+    file: Path | None,
+    settings: list[str] | None,
+    options: dict[str, Any],
+    *,
+    far: bool = False,
+) -> Plan:
     """The plan that the options describe."""
 
     def load() -> Plan:
@@ -180,6 +194,8 @@ def _load(preset: str | None, file: Path | None, settings: list[str] | None, opt
         if "url" in changes:
             changes.setdefault("link", "remote")
         changes.update(parse_changes(settings or []))
+        if far and file is None and not {"url", "link"} & set(changes):
+            changes["link"] = "wan"
         return load_file(file, changes) if file is not None else load_preset(preset or "standard", changes)
 
     return _guarded(load)

@@ -15,7 +15,7 @@ import trio
 
 from harness.clients.target import Target
 from harness.errors import CannotError, HarnessError, PartyLostError
-from harness.links import Link
+from harness.links import Link, LinkError
 from harness.parties import Daemon, Fleet
 from harness.plan import Plan
 from harness.records import Stack
@@ -93,6 +93,7 @@ class Ensemble:
     async def replace_lost(self) -> None:
         """Start whoever is not there or not in step.  HarnessError when that cannot be done."""
         failures: list[HarnessError] = []
+        await self._restore_link()
         async with trio.open_nursery() as nursery:
 
             async def carefully(replace: Callable[[], Awaitable[None]]) -> None:
@@ -106,6 +107,12 @@ class Ensemble:
                 nursery.start_soon(carefully, replace)
         if failures:
             raise failures[0]
+
+    async def _restore_link(self) -> None:
+        try:
+            await trio.to_thread.run_sync(self._link.restore)
+        except LinkError as error:
+            raise HarnessError(str(error)) from error
 
     async def _replace_server(self) -> None:
         if self._server_config is not None and not (self.server is not None and self.server.alive):
@@ -184,6 +191,12 @@ class Ensemble:
                     lost.append(str(error))
                     nursery.cancel_scope.cancel()
 
+            async def watch_link(pid: int) -> None:
+                lost.append(await _watch_link(self._link, pid))
+                nursery.cancel_scope.cancel()
+
+            if self._link.emulator_pid is not None:
+                nursery.start_soon(watch_link, self._link.emulator_pid)
             nursery.start_soon(watch, self.fleets[route])
             if route.stack is Stack.SSA and self.daemon is not None:
                 nursery.start_soon(watch, self.daemon)
@@ -198,3 +211,13 @@ class Ensemble:
             raise PartyLostError(lost[0])
         if failures:
             raise failures[0]
+
+
+async def _watch_link(link: Link, pid: int) -> str:
+    """Wait until the link's own process ends, and say so in one sentence."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        await trio.lowlevel.wait_readable(descriptor)
+    finally:
+        os.close(descriptor)
+    return link.lost()

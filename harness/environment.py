@@ -62,7 +62,20 @@ def fingerprint(environment: Environment) -> dict[str, Any]:
     }
 
 
-_LINK = ("kind", "url", "rate_mbit_s", "qdisc", "congestion_control", "congestion_control_pinned", "mtu_bytes")
+_LINK = (
+    "kind",
+    "url",
+    "rate_mbit_s",
+    "rtt_ms",
+    "tcp_min_tso_segs",
+    "tcp_rmem",
+    "offloads",
+    "emulator",
+    "qdisc",
+    "congestion_control",
+    "congestion_control_pinned",
+    "mtu_bytes",
+)
 _SERVER = ("kind", "version", "workers", "tls_min", "tls_max", "offers")
 
 

@@ -14,13 +14,14 @@ from pydantic_core import PydanticUndefined
 
 from harness.columns import plain_type
 from harness.plan import Plan
-from harness.records import Judgement, Sample, Trial
+from harness.records import Judgement, LinkSample, Sample, Trial
 
 TABLES: dict[str, type[BaseModel]] = {
     "plan": Plan,
     "judgement": Judgement,
     "trials": Trial,
     "samples": Sample,
+    "links": LinkSample,
 }
 
 

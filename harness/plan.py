@@ -27,7 +27,7 @@ from harness.routes import Route, routes
 
 PRESETS = ("smoke", "standard", "paper", "aa", "inject")
 MAX_PROCESSES = 1000
-YOUNGER_FIELDS = ("inject_ms_per_process",)
+YOUNGER_FIELDS = ("inject_ms_per_process", "rate_mbit_s", "rtt_ms")
 """Fields younger than campaigns on record: at their default they are no part of the hash, which so stays."""
 
 
@@ -43,7 +43,9 @@ class Plan(BaseModel):
         (Stack.OPENSSL, Stack.SSA), description="baseline first; the same stack twice is an A/A plan"
     )
     profile: Profile = Field(Profile.SOUND, description="what the clock encloses")
-    link: Literal["auto", "loopback", "lan", "remote"] = Field("auto", description="auto: lan where possible")
+    link: Literal["auto", "loopback", "lan", "wan", "remote"] = Field("auto", description="auto: lan where possible")
+    rate_mbit_s: float = Field(1000.0, ge=1, le=30_000, description="lan and wan: in either direction")
+    rtt_ms: float = Field(40.0, ge=1, le=2000, description="wan only: what is added to the round trip")
     server: Literal["auto", "granian", "nginx"] = Field("auto", description="auto: granian, the embedded one")
     boundary: Literal["auto", "seccomp", "preload", "both"] = Field(
         "auto", description="how the SSA's clients reach the daemon; auto: seccomp; both: a factor, one pair each"
@@ -191,6 +193,9 @@ def _override(fields: dict[str, Any], path: Sequence[str], value: object) -> Non
     fields[path[-1]] = value
 
 
+_OF_LINKS = {"rate_mbit_s": ("auto", "lan", "wan"), "rtt_ms": ("wan",)}
+
+
 def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
     """What is wrong between fields; says nothing about a field that is wrong in itself."""
     link, url = fields.get("link", "auto"), fields.get("url")
@@ -201,6 +206,11 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
         complaints.append(f'link: is "{link}", but there is a url; set link = "remote", or take the url away')
     if isinstance(url, str):
         complaints.extend(_url_complaints(url))
+    for name, links in _OF_LINKS.items():
+        if link not in links and fields.get(name, default := Plan.model_fields[name].default) != default:
+            complaints.append(
+                f'{name}: belongs to {" and ".join(links)}, and the link is "{link}"; take one of them away'
+            )
     boundary, stacks = fields.get("boundary"), fields.get("stacks", [Stack.SSA])
     if boundary in ("preload", "both") and isinstance(stacks, list) and Stack.SSA not in stacks:
         complaints.append(f'boundary: is "{boundary}", but no stack is ssa; take it away, or add "ssa" to stacks')

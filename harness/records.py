@@ -42,6 +42,7 @@ class Link(StrEnum):
 
     LOOPBACK = "loopback"  # unshaped, CPU-bound
     LAN = "lan"  # two network namespaces, veth, token bucket (emulated)
+    WAN = "wan"  # the same, and a delay (emulated)
     REMOTE = "remote"  # a real server that the user named
 
 
@@ -116,7 +117,7 @@ class Trial(Record):
     stack: Stack = Field(description="how the clients reach TLS: openssl, ssa")
     n: int = Field(ge=1, description="concurrent client processes")
     profile: Profile = Field(description="what the clock encloses: sound")
-    link: Link = Field(description="loopback, lan (emulated) or remote")
+    link: Link = Field(description="loopback, lan (emulated), wan (emulated) or remote")
     server: str = Field(description="granian, nginx, or external")
     boundary: Boundary | None = Field(None, description="ssa only: seccomp or preload")
     size_bytes: int = Field(ge=1, description="of the file that is downloaded")
@@ -169,6 +170,31 @@ class Sample(Record):
     tls_resumed: bool | None = Field(None, description="whether a session was resumed; a campaign has full handshakes")
     peer_certificate_sha256: str | None = Field(None, description="of the leaf's DER: same leaf, same signature")
     openssl: str | None = Field(None, description="the build that did the TLS: OpenSSL 4.0.3 29 Sep 2026")
+
+
+class LinkSample(Record):
+    """The link in one trial: ``links.jsonl``, which campaigns older than it do not have."""
+
+    schema_version: int = Field(default=SCHEMA_VERSION, description="of this file's format")
+    trial_id: str = Field(description="of its trial")
+    attempt: int = Field(ge=1, description="of its trial")
+    sequence: Count = Field(description="of its trial")
+    rtt_idle_us: float | None = Field(
+        description="median of 20 TCP connects on the idle link, before the trial's block"
+    )
+    cpu_emulator: Cpu | None = Field(
+        None, description="wan only: the process that delays packets, with what both ends' TCP does as it delivers them"
+    )
+    emulator_waited_ns: Ns | None = Field(None, description="wan only: time that it wanted a CPU and had none")
+    delivered: Count | None = Field(None, description="wan only: packets, as large as the kernel makes them")
+    dropped: Count | None = Field(None, description="wan only: packets for which the emulator had no room")
+    late_100us: Count | None = Field(None, description="wan only: packets delivered more than 0.1 ms late")
+    late_500us: Count | None = Field(None, description="more than 0.5 ms late")
+    late_1ms: Count | None = Field(None, description="more than 1 ms late")
+    late_2ms: Count | None = Field(None, description="more than 2 ms late")
+    late_5ms: Count | None = Field(None, description="more than 5 ms late")
+    late_10ms: Count | None = Field(None, description="more than 10 ms late")
+    late_50ms: Count | None = Field(None, description="more than 50 ms late")
 
 
 class Manifest(Record):

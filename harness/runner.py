@@ -15,12 +15,15 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import trio
+
 from harness import environment
-from harness.assemble import Identity, Setting, assemble
+from harness.assemble import Identity, Setting, assemble, link_sample
 from harness.campaign import Campaign, Recorder, make_directory, read_campaign, write_header
 from harness.errors import HarnessError, UsageError
 from harness.forecast import Clock, warm_up_level
 from harness.ledger import Ledger
+from harness.links import LinkError
 from harness.order import PlannedPair, make_order
 from harness.plan import Plan
 from harness.preflight import preflight
@@ -165,6 +168,8 @@ class Session:
         self._ledger = ledger
         self._reporter = reporter
         self._failures_in_a_row = 0
+        self._block: int | None = None
+        self._rtt_idle_us: float | None = None
 
     async def run(self) -> Ending:
         """Until the ledger has nothing more to run; then the Parquet files are written."""
@@ -197,6 +202,7 @@ class Session:
         ensemble = self._scene.ensemble
         await ensemble.replace_lost()
         planned = identity.planned
+        await self._look_at_link(planned.block)
         plan = self._setting.plan
         held_back_ns = plan.held_back_ns(planned.arm, planned.n)
         observed = await run_trial(
@@ -204,9 +210,19 @@ class Session:
         )
         openssl = ensemble.daemon.openssl if ensemble.daemon is not None else None
         trial, samples = assemble(identity, self._setting, observed, openssl)
-        self._recorder.append(trial, samples)
+        self._recorder.append(trial, samples, link_sample(identity, observed, self._rtt_idle_us))
         self._ledger.record(trial.trial_id, trial.attempt, ok=trial.outcome is Outcome.OK)
         self._watch_failures(trial)
+
+    async def _look_at_link(self, block: int) -> None:
+        """Before each block, while nothing runs."""
+        if block == self._block:
+            return
+        try:
+            self._rtt_idle_us = await trio.to_thread.run_sync(self._scene.link.measure)
+        except LinkError as error:
+            raise HarnessError(str(error)) from error
+        self._block = block
 
     def _watch_failures(self, trial: Trial) -> None:
         if trial.outcome is Outcome.OK:

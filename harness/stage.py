@@ -52,7 +52,7 @@ def stage(plan: Plan, link_kind: str) -> Iterator[Stage]:
 
 def _choose(plan: Plan, kind: str) -> Link:
     try:
-        return choose(kind, url=plan.url)
+        return choose(kind, url=plan.url, rate_mbit_s=plan.rate_mbit_s, rtt_ms=plan.rtt_ms)
     except LinkUsageError as error:
         raise UsageError(str(error)) from error
     except LinkUnavailableError as error:

@@ -32,6 +32,8 @@ class Meters:
             self._pids["daemon"] = ensemble.daemon.pids
         if route.boundary is Boundary.SECCOMP:  # preloaded, it is in the clients themselves
             self._pids["boundary"] = [ensemble.fleets[route].pid]
+        if link.emulator_pid is not None:
+            self._pids["emulator"] = [link.emulator_pid]
         for pids in self._pids.values():
             cpu.reset_peak_rss(pids)
         self._counters = link.counters()

@@ -11,7 +11,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+from harness.links import EmulatorCounters
+from harness.links.interface import LATE_BOUNDS_NS
 from harness.records import Outcome, Sample
+
+LATE_NS = 10_000_000
+LATE_SHARE = 0.01
+"""An emulated wan was late in a trial when more than this part of its packets came more than LATE_NS late: a
+quarter of the default round trip, and of what the margin of 0.4 ms per process is for 100 of them."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,21 @@ def body_error(sample_bytes: int | None, sample_sha256: str | None, size_bytes: 
         return f"The body has {sample_bytes} bytes instead of {size_bytes}."
     if sample_sha256 != sha256:
         return f"The body is not the file: its SHA-256 is {sample_sha256} instead of {sha256}."
+    return ""
+
+
+def emulator_fault(emulator: EmulatorCounters | None) -> str:
+    """One sentence when an emulated wan was not one; empty when it was."""
+    if emulator is None:
+        return "What the emulator of the link did is not known."
+    if emulator.dropped:
+        return f"The emulator of the link was full: it dropped {emulator.dropped} packets."
+    late = emulator.late[LATE_BOUNDS_NS.index(LATE_NS)]
+    if late > LATE_SHARE * emulator.delivered:
+        return (
+            f"The emulator of the link was late: {late} of {emulator.delivered} packets came more than"
+            f" {LATE_NS / 1e6:g} ms late, as it waited {emulator.waited_ns / 1e6:.0f} ms for a CPU."
+        )
     return ""
 
 

@@ -35,10 +35,11 @@ LEVEL = 0.95
 PAPER_X = (0, 100)
 PAPER_Y_S = (0, 1.0)
 
-WHERE = {Link.LOOPBACK: "local", Link.LAN: "local, emulated", Link.REMOTE: "remote"}
+WHERE = {Link.LOOPBACK: "local", Link.LAN: "local, emulated", Link.WAN: "remote, emulated", Link.REMOTE: "remote"}
 NOTES = {
     Link.LOOPBACK: "local: loopback of one machine, no link rate",
     Link.LAN: "local, emulated: two network namespaces on one machine, rate limited",
+    Link.WAN: "remote, emulated: two network namespaces on one machine, rate limited, packets delayed",
     Link.REMOTE: "remote: a server on another machine",
 }
 # One line style an arm and link; dark and light, dashed and not, marked and not: told apart in grey.
@@ -47,6 +48,8 @@ STYLES: dict[tuple[Link, int], dict[str, Any]] = {
     (Link.LOOPBACK, 0): {"color": VERMILION, "linestyle": (0, (4, 1.6))},
     (Link.LAN, 1): {"color": BLUE, "linestyle": "solid"},
     (Link.LAN, 0): {"color": VERMILION, "linestyle": (0, (4, 1.6))},
+    (Link.WAN, 1): {"color": SKY, "linestyle": "solid", "marker": "^"},
+    (Link.WAN, 0): {"color": ORANGE, "linestyle": (0, (1, 1.2)), "marker": "D"},
     (Link.REMOTE, 1): {"color": SKY, "linestyle": "solid", "marker": "^"},
     (Link.REMOTE, 0): {"color": ORANGE, "linestyle": (0, (1, 1.2)), "marker": "D"},
 }

@@ -7,18 +7,19 @@ from harness.links.interface import Link, LinkUnavailableError, LinkUsageError
 from harness.links.lan import Lan
 from harness.links.loopback import Loopback
 from harness.links.remote import Remote
+from harness.links.wan import RTT_MS, Wan
 
-KINDS = ("auto", "loopback", "lan", "remote")
+KINDS = ("auto", "loopback", "lan", "wan", "remote")
 
 _ASKED = "It was asked for."
 
 
-def choose(kind: str = "auto", *, url: str | None = None, rate_mbit_s: float = 1000.0) -> Link:
+def choose(kind: str = "auto", *, url: str | None = None, rate_mbit_s: float = 1000.0, rtt_ms: float = RTT_MS) -> Link:
     """Make (not open) the link of that kind; its ``why`` is the sentence for the user.
 
     ``auto`` is remote with a URL, else lan where one can really be made (it tries), else loopback with
-    ``fell_back`` set.  Raises LinkUnavailableError for a lan that cannot be, LinkUsageError for an unknown
-    kind, a bad URL or rate, a URL with another link, or a remote without one.
+    ``fell_back`` set.  Raises LinkUnavailableError for a lan that cannot be (a wan says so when it is opened),
+    LinkUsageError for an unknown kind, a bad URL, rate or RTT, a URL with another link, or a remote without one.
     """
     if kind not in KINDS:
         raise LinkUsageError(f"There is no link {kind!r}; known are {', '.join(KINDS)}.")
@@ -33,6 +34,8 @@ def choose(kind: str = "auto", *, url: str | None = None, rate_mbit_s: float = 1
     if kind == "lan":
         lan.check()
         return Lan(why=_ASKED, rate_mbit_s=rate_mbit_s)
+    if kind == "wan":
+        return Wan(why=_ASKED, rate_mbit_s=rate_mbit_s, rtt_ms=rtt_ms)
     return _automatic(rate_mbit_s)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from harness.links.interface import Counters
 
@@ -39,6 +40,16 @@ def _read(descriptor: int) -> str:
     return b"".join(parts).decode("ascii", errors="replace")
 
 
+def read_dropped(interfaces: int, interface: str) -> int:
+    """Packets that an interface had no room for, from one descriptor of :func:`open_interfaces`."""
+    return _fields(_read(interfaces), interface)[11]
+
+
+def read_waited_ns(pid: int) -> int:
+    """Time that a process spent ready to run without a CPU (/proc/PID/schedstat).  OSError when it has ended."""
+    return int(Path("/proc", str(pid), "schedstat").read_text(encoding="ascii").split()[1])
+
+
 def retransmitted_segments(snmp: str) -> int:
     """RetransSegs in the text of /proc/net/snmp.  ValueError when it is not there."""
     names, values = ([line.split() for line in snmp.splitlines() if line.startswith("Tcp:")] + [[], []])[:2]
@@ -50,11 +61,16 @@ def interface_bytes(dev: str, interface: str) -> tuple[int, int]:
 
     A large packet (GSO) counts one header only, as the veth carries it whole.
     """
+    fields = _fields(dev, interface)
+    return fields[0], fields[8]
+
+
+def _fields(dev: str, interface: str) -> list[int]:
     for line in dev.splitlines():
         name, colon, rest = line.partition(":")
         if colon and name.strip() == interface:
             fields = rest.split()
-            if len(fields) < 9:
+            if len(fields) < 12:
                 break
-            return int(fields[0]), int(fields[8])
+            return [int(field) for field in fields]
     raise ValueError(f"no counters of the interface {interface!r}")

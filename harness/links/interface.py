@@ -20,6 +20,28 @@ class LinkUsageError(LinkError):
     """The link was asked for wrongly, e.g. remote without a URL (exit code 2)."""
 
 
+LATE_BOUNDS_NS = (100_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 50_000_000)
+"""What a packet's lateness is counted by."""
+
+
+@dataclass(frozen=True)
+class EmulatorCounters:
+    """What the process that delays packets has counted."""
+
+    delivered: int  # packets, as large as the kernel makes them
+    dropped: int  # packets for which it, or the device in front of it, had no room
+    late: tuple[int, ...]  # packets delivered later than each of LATE_BOUNDS_NS
+    waited_ns: int  # time that it wanted a CPU and had none
+
+    def __sub__(self, earlier: EmulatorCounters) -> EmulatorCounters:
+        return EmulatorCounters(
+            self.delivered - earlier.delivered,
+            self.dropped - earlier.dropped,
+            tuple(late - before for late, before in zip(self.late, earlier.late, strict=True)),
+            self.waited_ns - earlier.waited_ns,
+        )
+
+
 @dataclass(frozen=True)
 class Counters:
     """What the kernel counted so far; subtract two of them for what happened in between."""
@@ -30,12 +52,15 @@ class Counters:
     rx_bytes: int | None
     # TCP RetransSegs of the namespaces at both ends (loopback, remote: the host's, so others' as well)
     retransmitted_segments: int | None
+    # None: nothing is emulated by a process of ours
+    emulator: EmulatorCounters | None = None
 
     def __sub__(self, earlier: Counters) -> Counters:
         return Counters(
             _minus(self.tx_bytes, earlier.tx_bytes),
             _minus(self.rx_bytes, earlier.rx_bytes),
             _minus(self.retransmitted_segments, earlier.retransmitted_segments),
+            self.emulator - earlier.emulator if self.emulator is not None and earlier.emulator is not None else None,
         )
 
 
@@ -46,7 +71,7 @@ def _minus(later: int | None, earlier: int | None) -> int | None:
 class Link(ABC):
     """One link.  ``why`` and ``fell_back`` are known at once, the rest while open (else RuntimeError)."""
 
-    kind: ClassVar[str]  # "loopback", "lan", "remote": as in harness.records.Link
+    kind: ClassVar[str]  # "loopback", "lan", "wan", "remote": as in harness.records.Link
     emulated: ClassVar[bool]
 
     def __init__(self, *, why: str, fell_back: bool = False) -> None:
@@ -82,6 +107,27 @@ class Link(ABC):
         """Median of 20 TCP connects on the idle link, microseconds; measured when the link was opened."""
 
     @abstractmethod
+    def measure(self) -> float:
+        """Look at the idle link again: the RTT as in ``rtt_idle_us``, which becomes it.
+
+        LinkError when the link is not what it was opened as.
+        """
+
+    @property
+    def emulator_pid(self) -> int | None:
+        """The process that the link needs, when there is one."""
+        return None
+
+    def lost(self) -> str:
+        """One sentence when that process has ended; empty while it lives, and when there is none."""
+        return ""
+
+    def restore(self) -> None:
+        """Replace it when it has ended.  LinkError when that cannot be done."""
+        if sentence := self.lost():
+            raise LinkError(sentence)
+
+    @abstractmethod
     def counters(self) -> Counters:
         """What the kernel counted until now."""
 
@@ -90,7 +136,7 @@ class Link(ABC):
         """For environment.json; the same keys for every kind.
 
         kind, emulated, why, fell_back, server_address, rate_mbit_s (as read back from the kernel; None:
-        unshaped), rtt_idle_us, congestion_control ({"client": ..., "server": ...}),
-        congestion_control_pinned, qdisc (list of {"where", "kind", "rate_mbit_s", "burst_bytes",
+        unshaped), rtt_ms (as set; None: no delay is added), rtt_idle_us, congestion_control ({"client": ...,
+        "server": ...}), congestion_control_pinned, qdisc (list of {"where", "kind", "rate_mbit_s", "burst_bytes",
         "limit_bytes"}), and kind's own (url, namespaces, mtu).
         """

@@ -31,21 +31,21 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Self
 
 from harness.links import counters, idle, tcp, wire
-from harness.links.interface import Counters, Link, LinkUnavailableError, LinkUsageError
+from harness.links.interface import Counters, Link, LinkError, LinkUnavailableError, LinkUsageError
 from harness.links.namespaces import argv_prefix, inside, namespace, sweep
 
 BURST_BYTES = 131_072
 LIMIT_BYTES = 16_000_000
 
-_CLIENT, _SERVER = "client", "server"
-_ADDRESSES = {_CLIENT: "10.205.0.1", _SERVER: "10.205.0.2"}
-_PREFIX_LENGTH = 30
-_LARGEST_MBIT_S = 30_000  # a rate above 2^32 bytes per second has another netlink attribute
+CLIENT, SERVER = "client", "server"
+ADDRESSES = {CLIENT: "10.205.0.1", SERVER: "10.205.0.2"}
+PREFIX_LENGTH = 30
+LARGEST_MBIT_S = 30_000  # a rate above 2^32 bytes per second has another netlink attribute
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Lan(Link):
 
     def __init__(self, *, why: str, rate_mbit_s: float = 1000.0) -> None:
         super().__init__(why=why)
-        if not 1 <= rate_mbit_s <= _LARGEST_MBIT_S:
-            raise LinkUsageError(f"A lan of {rate_mbit_s:g} Mbit/s cannot be made; 1 to {_LARGEST_MBIT_S} can.")
+        if not 1 <= rate_mbit_s <= LARGEST_MBIT_S:
+            raise LinkUsageError(f"A {self.kind} of {rate_mbit_s:g} Mbit/s cannot be made; 1 to {LARGEST_MBIT_S} can.")
         self._wanted = wire.Bucket(rate_mbit_s, BURST_BYTES, LIMIT_BYTES)
         self._opened: _Opened | None = None
 
@@ -81,18 +81,15 @@ class Lan(Link):
                 self._opened = None
 
     def _make(self, stack: contextlib.ExitStack) -> _Opened:
-        names = {role: stack.enter_context(namespace(role)) for role in (_CLIENT, _SERVER)}
-        for name in names.values():
-            inside(name, tcp.forget_connections)
-            inside(name, wire.raise_loopback)
-        wire.connect(names[_CLIENT], _CLIENT, names[_SERVER], _SERVER)
+        names = two_namespaces(stack)
+        wire.connect(names[CLIENT], CLIENT, names[SERVER], SERVER)
         buckets = {role: inside(name, partial(self._shape, role)) for role, name in names.items()}
-        interfaces = _kept(stack, inside(names[_SERVER], counters.open_interfaces))
-        snmp = [_kept(stack, inside(name, counters.open_snmp)) for name in names.values()]
-        return _Opened(names, buckets, interfaces, snmp, _measure(names))
+        interfaces = kept(stack, inside(names[SERVER], counters.open_interfaces))
+        snmp = [kept(stack, inside(name, counters.open_snmp)) for name in names.values()]
+        return _Opened(names, buckets, interfaces, snmp, idle_between(names))
 
     def _shape(self, role: str) -> wire.Bucket:
-        wire.bring_up(role, _ADDRESSES[role], _PREFIX_LENGTH)
+        wire.bring_up(role, ADDRESSES[role], PREFIX_LENGTH)
         wire.pin_routes(tcp.CONGESTION_CONTROL)
         return wire.shape(role, self._wanted)
 
@@ -104,22 +101,28 @@ class Lan(Link):
 
     @property
     def server_address(self) -> str:
-        return _ADDRESSES[_SERVER]
+        return ADDRESSES[SERVER]
 
     @property
     def client_argv_prefix(self) -> tuple[str, ...]:
-        return argv_prefix(self._now.namespaces[_CLIENT])
+        return argv_prefix(self._now.namespaces[CLIENT])
 
     @property
     def server_argv_prefix(self) -> tuple[str, ...]:
-        return argv_prefix(self._now.namespaces[_SERVER])
+        return argv_prefix(self._now.namespaces[SERVER])
 
     @property
     def rtt_idle_us(self) -> float:
         return self._now.idle.rtt_us
 
+    def measure(self) -> float:
+        now = self._now
+        self._opened = replace(now, idle=idle_between(now.namespaces))
+        require_same(now.namespaces, now.buckets)
+        return self.rtt_idle_us
+
     def counters(self) -> Counters:
-        return counters.read_counters(self._now.interfaces, _SERVER, self._now.snmp)
+        return counters.read_counters(self._now.interfaces, SERVER, self._now.snmp)
 
     def describe(self) -> dict[str, object]:
         now = self._now
@@ -129,7 +132,8 @@ class Lan(Link):
             "why": self.why,
             "fell_back": self.fell_back,
             "server_address": self.server_address,
-            "rate_mbit_s": now.buckets[_SERVER].rate_mbit_s,
+            "rate_mbit_s": now.buckets[SERVER].rate_mbit_s,
+            "rtt_ms": None,
             "rtt_idle_us": self.rtt_idle_us,
             "congestion_control": {
                 "client": now.idle.client_congestion_control,
@@ -148,16 +152,37 @@ def check() -> None:
         pass
 
 
-def _kept(stack: contextlib.ExitStack, descriptor: int) -> int:
+def two_namespaces(stack: contextlib.ExitStack) -> dict[str, str]:
+    """One for the clients, one for the server, their names by role; nothing lies between them yet."""
+    names = {role: stack.enter_context(namespace(role)) for role in (CLIENT, SERVER)}
+    for name in names.values():
+        inside(name, tcp.forget_connections)
+        inside(name, wire.raise_loopback)
+    return names
+
+
+def require_same(names: dict[str, str], buckets: dict[str, wire.Bucket]) -> None:
+    """LinkError when the kernel's token buckets are not what they were."""
+    for role, name in names.items():
+        found = inside(name, partial(wire.read_bucket, role))
+        if found != buckets[role]:
+            raise LinkError(
+                f"The link has changed under way: the {role}'s token bucket was {buckets[role]} and is {found} now."
+            )
+
+
+def kept(stack: contextlib.ExitStack, descriptor: int) -> int:
+    """The descriptor, which is closed with the stack."""
     stack.callback(os.close, descriptor)
     return descriptor
 
 
-def _measure(names: dict[str, str]) -> idle.Idle:
-    address = _ADDRESSES[_SERVER]
-    with inside(names[_SERVER], lambda: idle.listen(address)) as server:
+def idle_between(names: dict[str, str]) -> idle.Idle:
+    """What the idle link is like.  LinkError when nothing passes, LinkUnavailableError when cubic is not kept."""
+    address = ADDRESSES[SERVER]
+    with inside(names[SERVER], lambda: idle.listen(address)) as server:
         port = server.getsockname()[1]
-        found = idle.both_ends(server, inside(names[_CLIENT], lambda: idle.look(address, port)))
+        found = idle.both_ends(server, inside(names[CLIENT], lambda: idle.look(address, port)))
     if {found.client_congestion_control, found.server_congestion_control} != {tcp.CONGESTION_CONTROL}:
         raise LinkUnavailableError(f"The kernel does not keep TCP at {tcp.CONGESTION_CONTROL}: {found}.")
     return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self, TypeVar
 
 from harness.links import counters, idle, tcp, wire
@@ -74,6 +74,10 @@ class Loopback(Link):
     def rtt_idle_us(self) -> float:
         return self._now.idle.rtt_us
 
+    def measure(self) -> float:
+        self._opened = replace(self._now, idle=_in(self._now.namespace, _measure))
+        return self.rtt_idle_us
+
     def counters(self) -> Counters:
         return Counters(None, None, counters.read_retransmitted(self._now.snmp))
 
@@ -86,6 +90,7 @@ class Loopback(Link):
             "fell_back": self.fell_back,
             "server_address": self.server_address,
             "rate_mbit_s": None,
+            "rtt_ms": None,
             "rtt_idle_us": self.rtt_idle_us,
             "congestion_control": {
                 "client": now.idle.client_congestion_control,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import itertools
 import os
 import re
@@ -27,11 +28,15 @@ from harness.links.interface import LinkUnavailableError
 Result = TypeVar("Result")
 
 _MS_BIND, _MS_REC, _MS_SHARED = 0x1000, 0x4000, 0x100000  # linux/mount.h
+_MS_NOSUID, _MS_NODEV = 2, 4
 _MNT_DETACH = 2  # bits/mount.h
 _NAME = re.compile(r"ssa-(?P<pid>[1-9]\d*)-(?P<start>\d+)-\d+-[a-z]+", re.ASCII)
 _number = itertools.count()
 
-HOW = "run as root (sudo), in a container with CAP_SYS_ADMIN and CAP_NET_ADMIN"
+HOW = (
+    "run as root (sudo), in a user namespace of your own (unshare -Urm COMMAND), or in a container with CAP_SYS_ADMIN"
+    " and CAP_NET_ADMIN,"
+)
 
 
 def start_time(pid: int) -> int | None:
@@ -132,10 +137,32 @@ def _make(name: str) -> None:
 def _share_directory(libc: ctypes.CDLL) -> None:
     """As iproute2 does: a shared mount, so that an unmount reaches every mount namespace that copied it."""
     path = enter.DIRECTORY.encode()
-    Path(enter.DIRECTORY).mkdir(mode=0o755, parents=True, exist_ok=True)
+    _have_directory(libc)
     if libc.mount(b"", path, b"none", _MS_SHARED | _MS_REC, None) != 0:
         _check(libc.mount(path, path, b"none", _MS_BIND | _MS_REC, None))
         _check(libc.mount(b"", path, b"none", _MS_SHARED | _MS_REC, None))
+
+
+def _have_directory(libc: ctypes.CDLL) -> None:
+    """Make it.  Rootless, where /run is another user's, it stands in a file system of our own that covers /run."""
+    directory = Path(enter.DIRECTORY)
+    try:
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if os.access(directory, os.W_OK):
+            return
+    except OSError:
+        if not _is_rootless():
+            raise
+    if not _is_rootless():
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    parent = str(directory.parent).encode()
+    _check(libc.mount(b"ssa", parent, b"tmpfs", _MS_NOSUID | _MS_NODEV, b"mode=0755"))
+    directory.mkdir(mode=0o755)
+
+
+def _is_rootless() -> bool:
+    """Whether this is not the first user namespace, whose ids are everybody's (user_namespaces(7))."""
+    return Path("/proc/self/uid_map").read_text(encoding="ascii").split() != ["0", "0", "4294967295"]
 
 
 def _remove(name: str) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -93,6 +93,11 @@ class Remote(Link):
     def rtt_idle_us(self) -> float:
         return self._now.idle.rtt_us
 
+    def measure(self) -> float:
+        now = self._now
+        self._opened = replace(now, idle=idle.look(now.address, self.target.port))
+        return self.rtt_idle_us
+
     def counters(self) -> Counters:
         return Counters(None, None, counters.read_retransmitted(self._now.snmp))
 
@@ -104,6 +109,7 @@ class Remote(Link):
             "fell_back": self.fell_back,
             "server_address": self.server_address,
             "rate_mbit_s": None,
+            "rtt_ms": None,
             "rtt_idle_us": self.rtt_idle_us,
             "congestion_control": {"client": self._now.idle.congestion_control, "server": None},
             "congestion_control_pinned": False,

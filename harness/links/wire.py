@@ -75,10 +75,15 @@ def connect(left: str, left_name: str, right: str, right_name: str) -> None:
     inside(left, make)
 
 
-def bring_up(interface: str, address: str, prefix_length: int) -> None:
-    """Give an interface of the caller's namespace its address, and raise it."""
+def bring_up(interface: str, address: str, prefix_length: int, queue_packets: int | None = None) -> None:
+    """Give an interface of the caller's namespace its address, and raise it.
+
+    ``queue_packets``: how many packets the device itself may hold (a TUN device: until they are read).
+    """
     with _kernel("An interface", "CAP_NET_ADMIN (root)") as ip:
         index = ip.link_lookup(ifname=interface)[0]
+        if queue_packets is not None:
+            ip.link("set", index=index, txqlen=queue_packets, mtu=MTU_BYTES)
         ip.addr("add", index=index, address=address, prefixlen=prefix_length)
         ip.link("set", index=index, state="up")
 
@@ -114,13 +119,22 @@ def shape(interface: str, wanted: Bucket) -> Bucket:
         return _read_back(ip, index)
 
 
+def read_bucket(interface: str) -> Bucket:
+    """The token bucket of an interface of the caller's namespace, as it is now."""
+    with _kernel("A look at a token bucket (TBF)", "pyroute2 as it was") as ip:
+        found = ip.link_lookup(ifname=interface)
+        if not found:
+            raise LinkUnavailableError(f"The interface {interface} of the link is gone; somebody has removed it.")
+        return _read_back(ip, found[0])
+
+
 def _read_back(ip: Any, index: int) -> Bucket:
     for qdisc in ip.get_qdiscs(index=index):
         if qdisc.get_attr("TCA_KIND") == "tbf":
             found = qdisc.get_attr("TCA_OPTIONS").get_attr("TCA_TBF_PARMS")
             burst_s = found["buffer"] * _tick_s()
             return Bucket(found["rate"] * 8 / 1e6, round(burst_s * found["rate"]), found["limit"])
-    raise LinkUnavailableError("The kernel has accepted a token bucket (TBF) and does not show it.")
+    raise LinkUnavailableError("The kernel shows no token bucket (TBF) where one was put.")
 
 
 def _tick_s() -> float:

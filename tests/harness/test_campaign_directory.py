@@ -10,22 +10,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import archive
-from harness.assemble import Setting, assemble
+from harness.assemble import Setting, assemble, link_sample
 from harness.campaign import Recorder, make_directory, read_campaign, read_records, write_header
 from harness.columns import column_types, flatten, to_table
 from harness.errors import HarnessError, UsageError
 from harness.jsonl import AppendFile, complete_part, is_torn
 from harness.plan import Plan
-from harness.records import Cpu, Link, Manifest, Sample, Stack, Trial
+from harness.records import Cpu, Link, LinkSample, Manifest, Sample, Stack, Trial
 
 Make = Callable[..., Any]
 
 
 @pytest.fixture
 def recorded(setting: Setting, identify: Make, observe: Make) -> Make:
-    def make(n: int, sequence: int) -> tuple[Trial, list[Sample]]:
-        trial, samples = assemble(identify(Stack.OPENSSL, n, sequence), setting, observe(n), None)
-        return trial.model_copy(update={"reason": "long " * 100}), samples
+    def make(n: int, sequence: int) -> tuple[Trial, list[Sample], LinkSample]:
+        identity, observed = identify(Stack.OPENSSL, n, sequence), observe(n)
+        trial, samples = assemble(identity, setting, observed, None)
+        return trial.model_copy(update={"reason": "long " * 100}), samples, link_sample(identity, observed, 30.5)
 
     return make
 
@@ -101,12 +102,15 @@ def test_a_torn_line_is_cut_off(directory: Path, recorded: Make) -> None:
 def test_samples_of_a_trial_that_was_not_recorded_are_cut_off(directory: Path, recorded: Make) -> None:
     with Recorder(directory) as recorder:
         recorder.append(*recorded(3, 0))
-    _, orphans = recorded(1, 1)
+    _, orphans, link = recorded(1, 1)
     with (directory / "samples.jsonl").open("a") as file:
         file.writelines(f"{sample.model_dump_json()}\n" for sample in orphans)
+    with (directory / "links.jsonl").open("a") as file:
+        file.write(f"{link.model_dump_json()}\n")
     with Recorder(directory):
         pass
     assert len(list(read_records(directory / "samples.jsonl", Sample))) == 3
+    assert len(list(read_records(directory / "links.jsonl", LinkSample))) == 1
 
 
 @pytest.mark.parametrize("full", ["samples", "trials"])
@@ -114,7 +118,7 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(full: str, directory: Path,
     """With n = 1 a trial's line is longer than its samples', so a limit in between is hit by the trial only."""
     with Recorder(directory) as recorder:
         recorder.append(*recorded(1, 0))
-    before = {name: (directory / f"{name}.jsonl").read_bytes() for name in ("samples", "trials")}
+    before = {name: (directory / f"{name}.jsonl").read_bytes() for name in ("samples", "links", "trials")}
     assert len(before["trials"]) > len(before["samples"]) + 100
     with Recorder(directory) as recorder:
         size = 2 * len(before["samples"]) + 100 if full == "trials" else len(before["samples"]) + 100
@@ -125,7 +129,7 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(full: str, directory: Path,
         ):
             recorder.append(*more)
         assert len(recorder.trials) == 1
-    after = {name: (directory / f"{name}.jsonl").read_bytes() for name in ("samples", "trials")}
+    after = {name: (directory / f"{name}.jsonl").read_bytes() for name in ("samples", "links", "trials")}
     assert after == before
 
 
@@ -204,7 +208,7 @@ def test_columns_are_the_records_fields() -> None:
 
 
 def test_a_table_has_every_column_typed_also_without_rows(recorded: Make) -> None:
-    trial, samples = recorded(3, 0)
+    trial, samples, _ = recorded(3, 0)
     row = flatten(trial)
     assert (row["cpu_clients_total_ns"], row["cpu_daemon_total_ns"], row["stack"]) == (36, None, "openssl")
     for model, records in ((Trial, [trial]), (Sample, samples)):
@@ -223,9 +227,9 @@ def test_an_incomplete_campaign_is_not_archived(directory: Path) -> None:
 def test_an_archived_campaign_reads_the_same_and_takes_no_more(
     directory: Path, recorded: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trial, samples = recorded(3, 0)
+    trial, samples, link = recorded(3, 0)
     with Recorder(directory) as recorder:
-        recorder.append(trial, samples)
+        recorder.append(trial, samples, link)
         recorder.write_parquet()
     monkeypatch.setattr(archive, "check", lambda _path: [])  # complete campaigns are made by the system tests
     archive.archive(directory)

@@ -75,7 +75,7 @@ def test_a_plan_of_ones_own(tmp_path: Path) -> None:
         (("plan", "--plan", "none.toml"), "Cannot read the plan none.toml"),
         (("plan", "--set", "blocks"), "is not key=value"),
         (("plan", "--blocks", "0"), "blocks: must be greater than or equal to 1 (it is 0)"),
-        (("plan", "--link", "moon"), "link: is 'moon', but must be 'auto', 'loopback', 'lan' or 'remote'"),
+        (("plan", "--link", "moon"), "link: is 'moon', but must be 'auto', 'loopback', 'lan', 'wan' or 'remote'"),
         (("resume", "none"), "There is no campaign none: it is not a directory."),
         (("check", "none"), "There is no campaign none: it is not a directory."),
         (("run", "--no-such-option"), "No such option"),

@@ -146,7 +146,7 @@ class TestTexts:
 
 class TestChoice:
     def test_an_unknown_kind(self) -> None:
-        with pytest.raises(LinkUsageError, match="There is no link 'wifi'; known are auto, loopback, lan, remote"):
+        with pytest.raises(LinkUsageError, match="There is no link 'wifi'; known are auto, loopback, lan, wan, remote"):
             choose("wifi")
 
     def test_a_remote_without_url(self) -> None:
@@ -301,11 +301,11 @@ class TestKernel:
         with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
             remote = choose(url=f"https://127.0.0.1:{server.getsockname()[1]}/")
             described = []
-            for link in (choose("lan"), choose("loopback"), remote):
+            for link in (choose("lan"), choose("wan"), choose("loopback"), remote):
                 with link.open():
                     described.append(set(link.describe()))
         assert set.intersection(*described) >= {
-            "kind", "emulated", "why", "fell_back", "server_address", "rate_mbit_s", "rtt_idle_us",
+            "kind", "emulated", "why", "fell_back", "server_address", "rate_mbit_s", "rtt_ms", "rtt_idle_us",
             "congestion_control", "congestion_control_pinned", "qdisc",
         }  # fmt: skip
 
@@ -489,4 +489,4 @@ class TestLeftovers:
 def test_the_package_exports_what_it_says() -> None:
     exported: Callable[..., Link] = links.choose
     assert exported is choose
-    assert links.KINDS == ("auto", "loopback", "lan", "remote")
+    assert links.KINDS == ("auto", "loopback", "lan", "wan", "remote")

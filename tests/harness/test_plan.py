@@ -42,7 +42,7 @@ def test_all_complaints_come_at_once() -> None:
     for part in (
         "blocks: must be greater than or equal to 1 (it is 0)",
         "stacks.1: is 'foo', but must be 'openssl' or 'ssa'",
-        "link: is 'lam', but must be 'auto', 'loopback', 'lan' or 'remote'",
+        "link: is 'lam', but must be 'auto', 'loopback', 'lan', 'wan' or 'remote'",
         "judgement.alpha: must be less than 0.5 (it is 2)",
         "judgement.power: must be less than 1 (it is 1)",
         "judgement.betta: there is no such field; known are alpha",
