@@ -1,7 +1,9 @@
-"""What a worker needs under a policy, for its hardening: the paths that the validations of all profiles name."""
+"""What a worker needs under a policy, for its hardening: the paths of the profiles' validations and key logs."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,12 +13,17 @@ from ..validation.files import paths
 
 
 def options_of(policy: Policy, runtime: Path) -> HardeningOptions:
-    """Return what a worker is to keep."""
+    """Return what a worker is to keep; key logs are made here, so that it needs no right to make files beside them."""
+    for path in policy.key_log_paths:
+        with contextlib.suppress(
+            OSError
+        ):  # then no connection is made under that profile, and its application hears why
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600))
     read, written = files_of(policy)
     return HardeningOptions(
         runtime=runtime,
         read_paths=_paths(read),
-        write_paths=_paths(written),
+        write_paths=_paths(written | frozenset(policy.key_log_paths)),
         require_landlock=policy.daemon.require_landlock,
         traceable=is_traceable(),
     )

@@ -28,7 +28,7 @@ class HardeningOptions:
     """the daemon's private directory, where the worker makes unix sockets"""
     read_paths: tuple[Path, ...] = ()
     write_paths: tuple[Path, ...] = ()
-    """directories"""
+    """directories to make files in, and files that are there"""
     require_landlock: bool = False
     traceable: bool = False
 
