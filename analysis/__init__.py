@@ -12,17 +12,24 @@ Nouns
 *check*      the same question asked in another way; it must agree
 *verdict*    one of four words, or none when the design is underpowered
 
-Reading order ------------- ``errors``, ``estimates``   what can go wrong; what a number is ``columns``,
-``load``, ``validate``   records as columns; reading a campaign's directory; do its rows belong together
-``frames``, ``phases``      which rows enter the fit, what was left out and why; how long each step of a
-client took ``models``, ``equivalence``, ``checks``, ``paper``   the primary fit; margins; the other ways to
-ask; the paper's own ``cpu``, ``power``          the co-primary result; what the design could have seen
-``boundaries``   two boundaries of the SSA beside each other, in campaigns that have both
-``verdict``, ``study``      Holm, the decision table, what ``verdict.json`` holds; all of the above for one
-scenario ``sentences``, ``tables``, ``figures``, ``report``   what people read ``files``, ``artefacts`` how
-files are written, and which ``synthetic``, ``selfcheck``   campaigns with a known truth, labelled as such;
-the pipeline tried on them ``cli``, ``verification``   ``python -m analysis``; is a recorded verdict still
-what the data say ``notebook``                what the notebooks need beside this
+Reading order
+-------------
+- ``errors``, ``estimates``: what can go wrong; what a number is
+- ``columns``, ``load``, ``validate``: records as columns; reading a campaign's directory; do its rows belong together
+- ``frames``, ``phases``: which rows enter the fit, what was left out and why; how long each step of a client took
+- ``models``, ``equivalence``, ``checks``, ``paper``: the primary fit; margins; other ways to ask; the paper's own
+- ``cpu``, ``power``: the co-primary result; what the design could have seen
+- ``boundaries``: two boundaries of the SSA beside each other, in campaigns that have both
+- ``verdict``, ``study``: Holm, the decision table, what ``verdict.json`` holds; all of the above for one scenario
+- ``sensitivity``, ``processes``, ``trends``: other choices; single processes; CPU cost by block and by n
+- ``sentences``, ``tables``, ``figures``, ``report``: what people read
+- ``unlike``, ``comparison``, ``beside``: two campaigns: what differs between them, what changed, in words
+- ``sizing``: how many blocks the next campaign needs
+- ``files``, ``artefacts``: how files are written, and which
+- ``synthetic``, ``selfcheck``: campaigns with a known truth, labelled as such; the pipeline tried on them
+- ``cli``, ``console``, ``comparing``, ``planning``, ``verification``: ``python -m analysis``; is a recorded verdict
+  still what the data say
+- ``notebook``: what the notebooks need beside this
 
 Files are read in ``load`` and written through ``files.put`` (and ``synthetic.write``); all else is pure: no
 files, no clock, seeded randomness.  This package imports ``harness.records`` and nothing else of ours.

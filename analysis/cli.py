@@ -183,12 +183,23 @@ def synthetic(
 @app.command()
 def selfcheck(
     campaigns: Annotated[int, typer.Option(min=50, help="Synthetic campaigns of each kind.")] = 400,
+    residuals: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Take the noise from this campaign's residuals.", show_default=False),
+    ] = None,
 ) -> None:
     """Does the pipeline find a known truth, and nothing where nothing is? Exit code 1 if not."""
     with one_sentence():
-        from analysis.selfcheck import run
+        from analysis.selfcheck import run, run_on
 
-        results = run(campaigns)
+        if residuals is None:
+            results = run(campaigns)
+        else:
+            results = [
+                result
+                for scenario in _scenarios([residuals], samples=False)
+                for result in run_on(scenario.rows, campaigns)
+            ]
         for result in results:
             out_console.print(str(result), markup=False)
         if not all(result.passed for result in results):

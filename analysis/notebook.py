@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import tables
 from analysis.errors import DataError
+from analysis.estimates import Result
 from analysis.figures.style import render
 from analysis.frames import scenario
 from analysis.load import load
@@ -70,3 +71,9 @@ def estimates(verdict: Verdict) -> pd.DataFrame:
     rows = [tables.cells(name, result) for name, result in tables.estimates(verdict)]
     columns = ["estimate", "ms per process", "95 % CI", "p", "how"]
     return pd.DataFrame(rows, columns=columns).set_index("estimate")
+
+
+def results(found: Iterable[Result]) -> pd.DataFrame:
+    """Estimates, or why there are none, one a row."""
+    columns = ["estimate", "ms per process", "95 % CI", "p", "how"]
+    return pd.DataFrame([tables.cells(one.name, one) for one in found], columns=columns).set_index("estimate")

@@ -20,15 +20,15 @@ KEY = ["trial_id", "attempt"]
 
 
 def used_samples(scenario: Scenario) -> pd.DataFrame:
-    """The samples of the used trials, with impl, arm and n of their trial; empty when none were loaded."""
+    """The samples of the used trials, and whose they are: campaign_index, impl, arm, n; empty when none were loaded."""
     parts = []
     for index, campaign in enumerate(scenario.campaigns):
         if campaign.samples is None:
             continue
-        mine = scenario.rows[scenario.rows["campaign_index"] == index][[*KEY, "arm", "impl", "n"]]
+        mine = scenario.rows[scenario.rows["campaign_index"] == index][["campaign_index", *KEY, "arm", "impl", "n"]]
         parts.append(campaign.samples.merge(mine, on=KEY))
     if not parts:
-        return pd.DataFrame(columns=[*KEY, "arm", "impl", "n", *PHASES.values()])
+        return pd.DataFrame(columns=["campaign_index", *KEY, "arm", "impl", "n", *PHASES.values()])
     return pd.concat(parts, ignore_index=True)
 
 

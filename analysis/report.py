@@ -15,12 +15,14 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from analysis import sentences, tables
+from analysis import processes, sentences, tables
 from analysis.errors import NotEnoughDataError
+from analysis.estimates import Missing, Result
 from analysis.figures import figure4, style
 from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.frames import left_out
 from analysis.phases import PHASES, phase_times, used_samples
+from analysis.sensitivity import sensitivity
 from analysis.study import Study
 
 MAX_REASONS = 20
@@ -51,6 +53,9 @@ class Section:
     reasons: list[tuple[str, str, str, int]]
     unusual: list[dict[str, Any]]
     phases: list[dict[str, Any]]
+    sensitivity: list[tuple[str, str, str, str, str]]
+    straggling: list[tuple[str, str, str, str, str]]
+    percentiles: list[dict[str, Any]]
     environments: list[tuple[str, list[tuple[str, str]]]]
     plans: list[tuple[str, str]]
 
@@ -90,6 +95,9 @@ def section(study: Study) -> Section:
         reasons=_reasons(study.scenario.trials),
         unusual=_unusual(study),
         phases=_phases(study),
+        sensitivity=[tables.cells(result.name, result) for result in _sensitivity(study)],
+        straggling=_straggling(study),
+        percentiles=_percentiles(study),
         environments=list(_environments(study)),
         plans=[(c.manifest.campaign, _pretty(c.plan)) for c in study.scenario.campaigns],
     )
@@ -144,6 +152,27 @@ def _phases(study: Study) -> list[dict[str, Any]]:
         {"phase": row["phase"], "arm": names[row["arm"]], "values": {int(n): row[n] for n in levels}}
         for row in wide.to_dict("records")
     ]
+
+
+def _sensitivity(study: Study) -> tuple[Result, ...]:
+    return sensitivity(study.scenario, study.verdict.judgement.alpha)
+
+
+def _straggling(study: Study) -> list[tuple[str, str, str, str, str]]:
+    found = processes.straggling(study.scenario, study.verdict.judgement.alpha)
+    if isinstance(found, Missing):
+        return [tables.cells("straggling", found)]
+    return [tables.cells("the median process", found.median), tables.cells("the slowest after it", found.straggling)]
+
+
+def _percentiles(study: Study) -> list[dict[str, Any]]:
+    """Of single processes at a readable choice of levels: one row an arm and n."""
+    table = processes.percentiles(study.scenario)
+    if table.empty:
+        return []
+    shown = tables.readable(sorted(table.index.get_level_values("n").unique()), 8)
+    rows = _records(table[table.index.get_level_values("n").isin(shown)])
+    return [{**row, "arm": study.scenario.arms[row["arm"]]} for row in rows]
 
 
 def _environments(study: Study) -> Iterator[tuple[str, list[tuple[str, str]]]]:

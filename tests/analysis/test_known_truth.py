@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from analysis import selfcheck
-from analysis.selfcheck import ALPHA, DESIGN, covers, finds, fits, plain, primary, run, tolerance, used
+from analysis.errors import NotEnoughDataError
+from analysis.selfcheck import ALPHA, DESIGN, covers, finds, fits, plain, primary, redrawn, run, run_on, tolerance, used
 from analysis.synthetic import Truth, simulate
 
 CAMPAIGNS = 400
@@ -62,3 +64,30 @@ def test_a_result_knows_its_bounds(hits: int, passed: bool) -> None:
     result = selfcheck.Result("claim", hits, CAMPAIGNS, *tolerance(CAMPAIGNS, 0.95))
     assert result.passed is passed
     assert str(result).startswith("ok" if passed else "FAIL")
+
+
+def test_recorded_residuals_drawn_anew_keep_the_promise_too() -> None:
+    """Noise that no formula made: heavy tails, and blocks with lines of their own."""
+    design = replace(DESIGN, blocks=10)
+    rows = simulate(design, replace(STILL, block_slope_sd_ms=0.1), 5).assign(campaign_index=0)
+    heavy = np.random.default_rng(1).standard_t(3, len(rows)) * 10
+    for result in run_on(rows.assign(ms=rows["ms"] + heavy), 50):
+        assert result.passed, str(result)
+
+
+def test_a_redrawn_campaign_has_the_set_difference_and_the_recorded_spread() -> None:
+    rows = simulate(DESIGN, replace(STILL, slope_difference_ms=3.0, block_slope_sd_ms=0.2), 6)
+    rng = np.random.default_rng(2)
+    drawn = [redrawn(rows, -0.25, rng) for _ in range(60)]
+    estimates = [primary(one) for one in drawn]
+    middle = np.mean([estimate.value for estimate in estimates])
+    assert middle == pytest.approx(-0.25, abs=3 * np.std([e.value for e in estimates]) / np.sqrt(60))
+    recorded = primary(rows)
+    assert np.mean([e.standard_error for e in estimates]) == pytest.approx(recorded.standard_error, rel=0.35)
+    assert all((one["n"] == rows["n"]).all() and (one["arm"] == rows["arm"]).all() for one in drawn)
+
+
+def test_a_block_with_two_levels_has_no_residuals_of_its_own() -> None:
+    rows = simulate(replace(DESIGN, levels=(1, 100)), Truth(), 1)
+    with pytest.raises(NotEnoughDataError, match="three levels in each block"):
+        run_on(rows, 50)

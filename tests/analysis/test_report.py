@@ -89,6 +89,8 @@ def test_every_level_and_every_check_is_there(page: Page) -> None:
         assert name in page.text
     assert "paper, remote" in page.text
     assert "-0.376 to -0.124" in page.text
+    for name in ("bent lines", "median block", "the slowest after it", "p99"):
+        assert name in page.text
     for level in range(10, 101, 10):
         assert str(level) in page.text
 

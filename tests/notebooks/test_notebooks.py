@@ -30,8 +30,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def test_both_are_there() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["figure4", "regression"]
+def test_all_are_there() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["cpu-cost", "figure4", "regression", "scaling"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
