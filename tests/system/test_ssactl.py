@@ -1,0 +1,204 @@
+"""``ssactl`` against a real daemon: every command of the page, with the output that the page shows."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from tests.certificates import authority
+from tests.system.daemons import ROOT, Zygote, environment, open_log, ssad_command
+from tests.system.servers import Server
+
+PAGE = ROOT / "docs" / "administrators" / "operation.md"
+POLICY = """\
+[profile.strict]
+extends = "modern"
+
+[[application]]
+profile = "strict"
+executable = "/usr/bin/curl"
+"""
+BAD = POLICY.replace("extends", "extend")
+PATIENCE_S = 90
+
+
+class Scene:
+    """A daemon under a policy, and whoever administers it."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="ssactl-")
+        self.place = Path(self._directory.name)
+        self.path = self.place / "control.sock"
+        self.policy = self.place / "ssa.toml"
+        self.policy.write_text(POLICY)
+        (self.place / "bad.toml").write_text(BAD)
+        self._log = open_log()
+        options = ["--policy", str(self.policy), "--log-format", "json", "--log-connections", "all"]
+        self.process = subprocess.Popen(
+            [*ssad_command(self.path), *options], stdout=subprocess.PIPE, stderr=self._log, env=environment(), text=True
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline(), self.log()
+
+    def ssactl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run ssactl for this daemon."""
+        words = [word.replace("/etc/ssa", str(self.place)) for word in arguments]
+        command = [sys.executable, "-m", "ssa_impl.cli.ssactl", *words]
+        variables = environment(SSAD_SOCKET=str(self.path))
+        return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=PATIENCE_S, check=False)
+
+    def json(self, *arguments: str) -> dict[str, object]:
+        ran = self.ssactl(*arguments, "--json")
+        assert ran.returncode == 0, ran.stderr
+        answer: dict[str, object] = json.loads(ran.stdout)
+        return answer
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def end(self) -> int:
+        """End the daemon; nothing may be left of its sockets."""
+        self.process.terminate()
+        try:
+            code = self.process.wait(PATIENCE_S)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+        return code
+
+    def close(self) -> None:
+        left = sorted(path.name for path in self.place.iterdir())
+        self._log.close()
+        self._directory.cleanup()
+        assert left == ["bad.toml", "ssa.toml"]
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    made = Scene()
+    yield made
+    made.end()
+    made.close()
+
+
+@pytest.fixture
+def zygotes() -> Iterator[Callable[[Path], Zygote]]:
+    """Programs for a daemon of one's own."""
+    started: list[Zygote] = []
+
+    def start(path: Path) -> Zygote:
+        started.append(Zygote(path))
+        return started[-1]
+
+    yield start
+    for zygote in started:
+        zygote.stop()
+
+
+def same(text: str, place: Path) -> str:
+    """Return output without what differs each time: places, times, numbers, and how wide columns are."""
+    text = text.replace(str(place), "/etc/ssa").replace("/run/ssad", "/etc/ssa")
+    text = re.sub(r"(?m)^(TLS by|hardening) .*$", r"\1", text)
+    text = re.sub(r"(?m)^(ssad .* of) \S+$", r"\1", text)
+    return re.sub(r"[ \t]+", " ", re.sub(r"\d+(\.\d+)?", "N", text)).strip()
+
+
+def commands_of_the_page() -> list[tuple[str, str]]:
+    """Return each command that the page shows, and the output beneath it."""
+    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    return [
+        (command, output)
+        for block in blocks
+        for command, _, output in (part.partition("\n") for part in re.split(r"(?m)^\$ ", block)[1:])
+    ]
+
+
+def test_the_page_shows_what_happens(scene: Scene) -> None:
+    shown = commands_of_the_page()
+    assert {command.split()[1] for command, _ in shown} == {
+        "status", "sessions", "profiles", "explain", "check", "reload", "drain", "metrics",
+    }  # fmt: skip
+    for command, output in shown:
+        name, *arguments = shlex.split(command)
+        assert name == "ssactl"
+        ran = scene.ssactl(*arguments)
+        expected = same(output, scene.place)
+        said = same(ran.stdout + ran.stderr, scene.place)
+        if expected.endswith("..."):
+            assert said.startswith(expected.removesuffix("...").rstrip()), command
+        else:
+            assert said == expected, command
+    assert scene.process.wait(PATIENCE_S) == 0  # the page's last command lets it end
+
+
+def test_a_connection_is_seen_counted_and_logged(
+    scene: Scene, echoing: Server, ca: str, zygotes: Callable[[Path], Zygote]
+) -> None:
+    zygote = zygotes(scene.path)
+    program = zygote.start("held", port=echoing.port, ca=ca)
+    number, _ = program.hear()
+    (seen,) = scene.json("sessions")["sessions"]  # type: ignore[misc]
+    assert (seen["id"], seen["state"], seen["role"]) == (number, "connected", "initiator")
+    assert (seen["version"], seen["peer"], seen["profile"]) == ("TLSv1.3", f"127.0.0.1:{echoing.port}", "default")
+    program.say()
+    assert program.result() == "x"
+    families = {family.name: family for family in text_string_to_metric_families(scraped(scene.path))}
+    totals = {sample.name: sample.value for name in families for sample in families[name].samples}
+    assert totals["ssa_connections_total"] == 1
+    assert totals["ssa_handshakes_total"] == 1
+    assert (totals["ssa_received_bytes_total"], totals["ssa_sent_bytes_total"]) == (1, 1)
+    scene.end()
+    lines = [json.loads(line) for line in scene.log().splitlines()]
+    assert [line["event"] for line in lines if line.get("id") == number] == ["connected", "ended"]
+    key = authority().anchors_pem.decode().splitlines()[1]
+    assert key not in scene.log()
+
+
+def scraped(control: Path) -> str:
+    """Return what a scraper gets."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as connection:
+        connection.settimeout(PATIENCE_S)
+        connection.connect(f"{control}.metrics")
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: ssad\r\n\r\n")
+        with connection.makefile("r", newline="") as answer:
+            head, _, body = answer.read().partition("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 200 OK")
+    return body
+
+
+def test_a_bad_policy_changes_nothing_and_says_why(scene: Scene) -> None:
+    scene.policy.write_text(BAD)
+    ran = scene.ssactl("reload")
+    assert ran.returncode == 1
+    assert f"{scene.policy}:2: " in ran.stderr
+    assert "ssactl: the policy was not changed" in ran.stderr
+    assert scene.json("explain", "/usr/bin/curl")["profile"] == "strict"
+    assert 'ssa_policy_reloads_total{result="refused"} 1' in scene.ssactl("metrics").stdout
+
+
+def test_exit_codes(tmp_path: Path, scene: Scene) -> None:
+    assert scene.ssactl("status", "--socket", str(tmp_path / "none")).returncode == 3
+    assert scene.ssactl("check", str(tmp_path / "none.toml")).returncode == 1
+    assert scene.ssactl("explain", "curl").returncode == 2
+    assert scene.ssactl("no-such-command").returncode == 2
+    assert scene.ssactl("explain", "/usr/bin/curl", "--user", "no-such-user").returncode == 1
+
+
+def test_explaining_offline_says_the_same(scene: Scene) -> None:
+    online = scene.json("explain", "/usr/bin/curl", "--user", "root")
+    assert online["profile"] == "strict"
+    assert scene.json("explain", "/usr/bin/curl", "--user", "root", "--policy", str(scene.policy)) == online
