@@ -103,10 +103,11 @@ def tighten(validation: Validation | None, switched_on: Iterable[Opt], allowed: 
     if not wanted:
         return validation
     named = wanted & set(REVOCATION_SOURCES) or set(allowed)
-    sources = tuple(source for option, source in REVOCATION_SOURCES.items() if option in named)
     before = validation or OPENSSL_ALONE
     base = before.for_applications or Choice(REVOCATION, REVOCATION)
-    parameters = dict(base.parameters) | {"sources": sources, "soft_fail": False}
+    parameters: dict[str, Frozen] = dict(base.parameters) | {"soft_fail": False}
+    if sources := tuple(source for option, source in REVOCATION_SOURCES.items() if option in named):
+        parameters["sources"] = sources  # else the table's own, or all
     asked = replace(base, name=f"{base.name} (application)", parameters=tuple(sorted(parameters.items())))
     asked = replace(asked, abstain=Count.ABSTAIN, error=Count.REJECT, timeout=Count.REJECT)
     return replace(before, necessary=(*before.necessary, asked))

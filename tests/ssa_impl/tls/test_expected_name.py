@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 import trustme
 
-from ssa_impl.errors import ApplicationError, PeerError
+from ssa_impl.errors import ApplicationError, CertificateError
 from ssa_impl.policy.contexts import context_for
 from ssa_impl.tls.engine import Engine
 from tests.ssa_impl.outcomes import outcome
@@ -34,7 +34,7 @@ def meet(name: str, *names: str, common_name: str | None = None, version: str = 
     _, refusal = outcome(peers.shake_hands, engine, peers.MemoryPeer(context))
     if refusal is None:
         return b""
-    assert (type(refusal), refusal.errno) == (PeerError, errno.EPROTO)
+    assert (type(refusal), refusal.errno) == (CertificateError, errno.EPROTO)
     assert refusal.text == f"the peer's certificate is not for {name}"
     return peers.everything(engine)
 

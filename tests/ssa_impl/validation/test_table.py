@@ -165,6 +165,15 @@ def test_the_master_switch_means_all_that_the_profile_has() -> None:
     assert isinstance(strategy_for(after.necessary[-1]), Revocation)
 
 
+def test_the_master_switch_alone_means_the_tables_own_sources() -> None:
+    before = validation('voting = ["revocation"]\n[revocation]\nsources = ["crl"]\nsoft_fail = true')
+    after = tighten(before, {Opt.TLS_REVOCATION_CHECKS}, frozenset())
+    assert after is not None
+    (added,) = after.necessary
+    assert (dict(added.parameters)["sources"], dict(added.parameters)["soft_fail"]) == (("crl",), False)
+    assert after.voting == before.voting
+
+
 def test_nothing_switched_on_changes_nothing() -> None:
     assert tighten(None, (), frozenset({Opt.TLS_CRL_CHECKS})) is None
     assert tighten(OPENSSL_ALONE, (), frozenset()) is OPENSSL_ALONE
