@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 
 from ..errors import NetworkError
 from ..sockets.addresses import Address
 from .waits import connect
+
+_RESET = struct.pack("=ii", 1, 0)
+"""SO_LINGER of a connection whose peer was still sending: reading after a shutdown opens no window (tcp(7)), so that
+without a reset it would wait for one until the kernel forgets the connection"""
 
 
 class Outer:
@@ -81,7 +86,7 @@ class Outer:
         with contextlib.suppress(OSError):  # whoever has a copy (an upgrade) neither sends nor reads in plain text
             self.socket.shutdown(socket.SHUT_RDWR)
             while self.socket.recv(65_536):
-                pass
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.socket.close()
         self.socket = self._create()
         for (level, name), value in self._options.items():

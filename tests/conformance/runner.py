@@ -22,7 +22,7 @@ from tests.conformance.stage import Aborted, Stage
 from tests.conformance.transcripts import Entry, Transcript
 from tests.system.daemons import ROOT, Daemon, environment, open_log
 
-_PATIENCE_S = 45
+_PATIENCE_S = 90
 
 
 class Failed(Exception):

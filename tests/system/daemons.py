@@ -14,10 +14,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
-from tests.system.waiting import eventually
+from tests.system.waiting import PATIENCE_S, eventually, eventually_nothing
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 20
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -91,8 +90,7 @@ class Daemon:
             now = self.descriptors()
             return {pid: now[pid] - before for pid, before in baseline.items() if now.get(pid, 0) > before}
 
-        eventually(lambda: not surplus() or None)
-        assert not surplus()
+        eventually_nothing(surplus)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End it; return its exit code.  Nothing may be left: no process, no socket file, no directory."""
@@ -193,7 +191,7 @@ class Zygote:
     def start(self, function: str, **arguments: object) -> Program:
         """Start a program."""
         line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        line.settimeout(60)
+        line.settimeout(PATIENCE_S)
         line.connect(str(self._path))
         line.sendall(json.dumps({"function": function, "arguments": arguments}).encode() + b"\n")
         self._programs.append(Program(line))

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.system.waiting import eventually
+from tests.system.waiting import eventually_nothing
 
 Holdings = dict[int, Counter[str]]
 
@@ -41,5 +41,4 @@ def comes_back_to(before: Holdings) -> None:
         now = descriptors(before)
         return {pid: (now[pid] - held, held - now[pid]) for pid, held in before.items() if now[pid] != held}
 
-    eventually(lambda: not difference() or None)
-    assert not difference()
+    eventually_nothing(difference)

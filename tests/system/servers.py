@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from tests.certificates import authority
+from tests.system.waiting import PATIENCE_S
 
 BODY = hashlib.shake_128(b"body").digest(1_000_000)
 BODY_SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -51,7 +52,7 @@ class Server:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(60)
+        connection.settimeout(2 * PATIENCE_S)  # idle while others wait
         with connection:
             try:
                 self._behave(connection, self)
@@ -60,11 +61,11 @@ class Server:
 
     def word(self) -> str:
         """Wait for the word about the next connection that ends."""
-        return self.seen.get(timeout=60)
+        return self.seen.get(timeout=PATIENCE_S)
 
     def caller(self) -> tuple[str, int]:
         """Wait for the next connection; return the client's address."""
-        return self.accepted.get(timeout=60)
+        return self.accepted.get(timeout=PATIENCE_S)
 
     def stop(self) -> None:
         """End; a thread that failed is the test's failure."""
@@ -72,7 +73,7 @@ class Server:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in [self._accepting, *self._threads]:
-            thread.join(60)
+            thread.join(PATIENCE_S)
             assert not thread.is_alive()
         if self._failures:
             raise self._failures[0]

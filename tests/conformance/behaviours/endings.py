@@ -145,7 +145,7 @@ CANNOT_RESET = "a unix socket whose sending side is shut down can no longer be r
     "end.truncation-after-half-close",
     "Truncation after shutdown(SHUT_WR) is ECONNRESET too, and SO_ERROR tells.",
     "2 truncation",
-    peer="truncates",
+    peer="truncates_when_the_program_has_ended",
     deviations=(Deviation("seccomp", "end", "end", CANNOT_RESET),),
 )
 def truncation_after_half_close(world: World) -> Iterator[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ __all__ = [
     "speaks_on_demand",
     "stays_when_the_program_has_ended",
     "truncates",
+    "truncates_when_the_program_has_ended",
     "waits_for_the_last_copy",
     "writes_until_it_blocks",
 ]
@@ -157,6 +158,14 @@ def truncates(stage: Stage) -> None:
                     break
             except ssl.SSLError:
                 break
+
+
+def truncates_when_the_program_has_ended(stage: Stage) -> None:
+    """Send half of something, read to the end, and only then FIN without close_notify."""
+    with stage.meet() as connection:
+        connection.send(b"half")
+        connection.receive_all()
+        connection.truncate()
 
 
 def resets(stage: Stage) -> None:
