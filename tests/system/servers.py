@@ -52,7 +52,7 @@ class Server:
             thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        connection.settimeout(2 * PATIENCE_S)  # idle while others wait
+        connection.settimeout(PATIENCE_S)
         with connection:
             try:
                 self._behave(connection, self)
@@ -73,7 +73,7 @@ class Server:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in [self._accepting, *self._threads]:
-            thread.join(PATIENCE_S)
+            thread.join(2 * PATIENCE_S)  # after its connection's own patience
             assert not thread.is_alive()
         if self._failures:
             raise self._failures[0]
