@@ -35,14 +35,17 @@ def run(command: list[str], daemon: Path) -> int:
         raise SeccompUnavailable(f"system call numbers of {os.uname().machine} are not known here") from None
     adopt_orphans()
     ours, theirs = socket.socketpair()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGINT})  # until there is a child to have them
     child = os.fork()
     if child == 0:
         ours.close()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _become_application(command, theirs, arch)
     theirs.close()
+    _pass_signals_on(child)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with ours:
         listener = _receive_listener(ours, child)
-        _pass_signals_on(child)
         failure = ours.recv(4096)  # empty once the program runs: the descriptor is closed on exec
     _raise_descriptor_limit()
     children = Children(child)
