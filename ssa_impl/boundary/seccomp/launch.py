@@ -35,7 +35,7 @@ def run(command: list[str], daemon: Path) -> int:
         raise SeccompUnavailable(f"system call numbers of {os.uname().machine} are not known here") from None
     adopt_orphans()
     ours, theirs = socket.socketpair()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGINT})  # until there is a child to have them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_FORWARDED, signal.SIGINT})  # until a child can have them
     child = os.fork()
     if child == 0:
         ours.close()
