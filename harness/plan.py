@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,7 @@ from harness.routes import Route, routes
 
 PRESETS = ("smoke", "standard", "paper", "aa", "inject")
 MAX_PROCESSES = 1000
-YOUNGER_FIELDS = ("inject_ms_per_process", "rate_mbit_s", "rtt_ms")
+YOUNGER_FIELDS = ("inject_ms_per_process", "rate_mbit_s", "rtt_ms", "links", "profiles", "stop_at_ci_width_ms")
 """Fields younger than campaigns on record: at their default they are no part of the hash, which so stays."""
 
 
@@ -44,6 +44,10 @@ class Plan(BaseModel):
     )
     profile: Profile = Field(Profile.SOUND, description="what the clock encloses")
     link: Literal["auto", "loopback", "lan", "wan", "remote"] = Field("auto", description="auto: lan where possible")
+    links: tuple[Literal["loopback", "lan", "wan"], ...] = Field(
+        (), description="several, instead of link: each block passes over each of them, one after the other"
+    )
+    profiles: tuple[Profile, ...] = Field((), description="several, instead of profile: likewise")
     rate_mbit_s: float = Field(1000.0, ge=1, le=30_000, description="lan and wan: in either direction")
     rtt_ms: float = Field(40.0, ge=1, le=2000, description="wan only: what is added to the round trip")
     server: Literal["auto", "granian", "nginx"] = Field("auto", description="auto: granian, the embedded one")
@@ -63,6 +67,12 @@ class Plan(BaseModel):
         ge=0,
         le=1000,
         description="held back for each process of a trial: every client of the second arm begins n times this later",
+    )
+    stop_at_ci_width_ms: float | None = Field(
+        None,
+        gt=0,
+        description="adaptive: end after a whole block when every confidence interval is narrower, ms per process;"
+        " blocks is then the most that are run",
     )
     judgement: Judgement = Field(
         default_factory=lambda: Judgement.model_validate({}), description="what the analysis obeys"
@@ -97,6 +107,23 @@ class Plan(BaseModel):
             raise ValueError(f"every level must be between 1 and {MAX_PROCESSES}")
         return levels
 
+    @field_validator("links", "profiles")
+    @classmethod
+    def _each_once(cls, several: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(several)) != len(several):
+            raise ValueError("each may be named once")
+        return several
+
+    @property
+    def every_link(self) -> tuple[str, ...]:
+        """The links as they were asked for, ``auto`` among them."""
+        return self.links or (self.link,)
+
+    @property
+    def every_profile(self) -> tuple[Profile, ...]:
+        """The profiles, each of which is run on each link."""
+        return self.profiles or (self.profile,)
+
     @property
     def boundaries(self) -> tuple[Boundary, ...]:
         """The factor's levels: each n is one pair for each of them."""
@@ -116,14 +143,15 @@ class Plan(BaseModel):
     @property
     def trials(self) -> int:
         """Trials when nothing fails, without warm-up."""
-        return 2 * len(self.levels) * len(self.boundaries) * self.blocks
+        parts = len(self.every_link) * len(self.every_profile)
+        return 2 * len(self.levels) * len(self.boundaries) * self.blocks * parts
 
     @property
     def sha256(self) -> str:
         """Hash of the canonical JSON: the same plan has the same hash, whatever file it came from."""
         fields = self.model_dump(mode="json")
         for name in YOUNGER_FIELDS:
-            if fields[name] == Plan.model_fields[name].default:
+            if getattr(self, name) == Plan.model_fields[name].default:
                 del fields[name]
         text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -150,6 +178,7 @@ def load_file(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
 def build(fields: Mapping[str, object], changes: Mapping[str, object], source: str) -> Plan:
     """Check ``fields`` overridden by ``changes`` (dotted keys reach into tables); all complaints at once."""
     merged = json.loads(json.dumps(fields, default=str))
+    merged.pop("claim", None)  # what a plan file is for: of the analysis, no part of what is run
     for key, value in changes.items():
         _override(merged, key.split("."), value)
     complaints = _cross_complaints(merged)
@@ -206,10 +235,13 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
         complaints.append(f'link: is "{link}", but there is a url; set link = "remote", or take the url away')
     if isinstance(url, str):
         complaints.extend(_url_complaints(url))
+    complaints.extend(_either_or(fields))
+    every_link = set(fields.get("links") or [link])
     for name, links in _OF_LINKS.items():
-        if link not in links and fields.get(name, default := Plan.model_fields[name].default) != default:
+        if not every_link & set(links) and fields.get(name, default := Plan.model_fields[name].default) != default:
+            shown = " and ".join(f'"{one}"' for one in sorted(every_link))
             complaints.append(
-                f'{name}: belongs to {" and ".join(links)}, and the link is "{link}"; take one of them away'
+                f"{name}: belongs to {' and '.join(links)}, and the link is {shown}; take one of them away"
             )
     boundary, stacks = fields.get("boundary"), fields.get("stacks", [Stack.SSA])
     if boundary in ("preload", "both") and isinstance(stacks, list) and Stack.SSA not in stacks:
@@ -217,6 +249,13 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
     if fields.get("ca") is not None and url is None:
         complaints.append("ca: belongs to a url; the servers that the harness starts have a CA of their own")
     return complaints
+
+
+def _either_or(fields: Mapping[str, Any]) -> Iterator[str]:
+    for one, several in (("link", "links"), ("profile", "profiles")):
+        default = Plan.model_fields[one].default
+        if fields.get(several) and fields.get(one, default) != default:
+            yield f"{several}: stands beside {one}, and only one of the two can be; take {one} away"
 
 
 def _url_complaints(url: str) -> list[str]:

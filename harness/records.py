@@ -13,6 +13,7 @@ Units are in the names; times are integers in nanoseconds as measured, CLOCK_MON
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import product
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,7 +50,10 @@ class Link(StrEnum):
 class Profile(StrEnum):
     """What the clock encloses (EXPERIMENT.md section 3); profiles are never mixed in one fit."""
 
-    SOUND = "sound"
+    SOUND = "sound"  # release to last byte: TCP, handshake with verification, request, body
+    TRANSFER = "transfer"  # request to last byte; connected before the release
+    COLD_START = "cold-start"  # as sound, and the context and a system's trust store are made inside the clock
+    PAPER_2018 = "paper-2018"  # the published harness's design, which is not a fair one: never a verdict
 
 
 class Outcome(StrEnum):
@@ -116,7 +120,7 @@ class Trial(Record):
     )
     stack: Stack = Field(description="how the clients reach TLS: openssl, ssa")
     n: int = Field(ge=1, description="concurrent client processes")
-    profile: Profile = Field(description="what the clock encloses: sound")
+    profile: Profile = Field(description="what the clock encloses: sound, transfer, cold-start or paper-2018")
     link: Link = Field(description="loopback, lan (emulated), wan (emulated) or remote")
     server: str = Field(description="granian, nginx, or external")
     boundary: Boundary | None = Field(None, description="ssa only: seccomp or preload")
@@ -217,6 +221,36 @@ class Manifest(Record):
     plan_sha256: str
     judgement: Judgement
     inject_ms_per_process: float = Field(default=0.0, ge=0, description="held back in the second arm, a known truth")
+    links: tuple[Link, ...] = Field(default=(), description="every link; older campaigns have one, and do not say so")
+    profiles: tuple[Profile, ...] = Field(default=(), description="every profile; likewise")
+    stop_at_ci_width_ms: float | None = Field(
+        default=None, gt=0, description="adaptive: blocks is a maximum, and interim.jsonl says why it ended"
+    )
+
+    @property
+    def parts(self) -> tuple[tuple[Link, Profile], ...]:
+        """What is judged apart, never in one fit: each profile on each link."""
+        return tuple(product(self.links or (self.link,), self.profiles or (self.profile,)))
+
+
+class InterimWidth(Record):
+    """How precise one comparison is so far."""
+
+    link: Link
+    profile: Profile
+    boundary: Boundary | None
+    ci_width_ms: float | None = Field(
+        description="of the slope difference's confidence interval, ms per process; None: cannot be fitted yet"
+    )
+
+
+class Interim(Record):
+    """One look at the data after a whole block: ``interim.jsonl``, of plans with ``stop_at_ci_width_ms``."""
+
+    schema_version: int = Field(default=SCHEMA_VERSION, description="of this file's format")
+    after_blocks: int = Field(ge=1, description="whole blocks recorded so far")
+    widths: tuple[InterimWidth, ...]
+    stop: bool = Field(description="whether every interval was narrow enough, so that the campaign ended here")
 
 
 CAMPAIGN_FILES = ("plan.json", "environment.json", "trials.jsonl", "samples.jsonl")
