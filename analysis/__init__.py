@@ -3,7 +3,8 @@
 Nouns
 -----
 *campaign*   one directory of results (``harness.records`` is its vocabulary)
-*scenario*   the campaigns that may share one fit: same link, server, stacks, machine, judgement
+*place*      link, profile and boundary: trials of different places never share a fit
+*scenario*   the campaigns that may share one fit: same place, server, stacks, machine, judgement
 *arm*        one side of the comparison: 0 the baseline, 1 the other.  In an A/A campaign both are one stack
 *pair*       both arms of one cell in one block, run back to back; the unit that enters the fit
 *fit*        ``ms ~ n * impl`` over complete pairs of ok trials, cluster-robust by block
@@ -16,7 +17,8 @@ Reading order
 -------------
 - ``errors``, ``estimates``: what can go wrong; what a number is
 - ``columns``, ``load``, ``validate``: records as columns; reading a campaign's directory; do its rows belong together
-- ``frames``, ``phases``: which rows enter the fit, what was left out and why; how long each step of a client took
+- ``frames``, ``pooling``, ``phases``: which rows enter the fit, what was left out and why; which campaigns share
+  one; how long each step of a client took
 - ``models``, ``equivalence``, ``checks``, ``paper``: the primary fit; margins; other ways to ask; the paper's own
 - ``cpu``, ``power``: the co-primary result; what the design could have seen
 - ``boundaries``: two boundaries of the SSA beside each other, in campaigns that have both

@@ -26,9 +26,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Judge recorded campaigns: regression, verdict, Figure 4, report.\n\n"
-    "DIR is a campaign's directory, for example results/reference. Several directories may be given when "
-    "they have the same profile: those of one link and boundary are pooled into one fit, others become further "
-    "lines of Figure 4.",
+    "DIR is a campaign's directory, for example results/reference. Several directories may be given: "
+    "those that can share one fit (same link, profile, boundary, stacks, server, size, judgement and machine) are "
+    "pooled, the others are judged apart.",
     epilog="Exit codes: 0 done; 1 it could not be done; 2 bad usage or bad files; compare has its own.",
 )
 app.command()(compare)
@@ -44,14 +44,17 @@ Out = Annotated[
 
 
 def _scenarios(directories: list[Path], *, samples: bool) -> tuple[Scenario, ...]:
-    from analysis.frames import scenarios
     from analysis.load import load
+    from analysis.pooling import apart, scenarios
 
     campaigns = [load(directory, samples=samples) for directory in directories]
     for campaign in campaigns:
         for note in campaign.notes:
             err_console.print(f"note: {note}", markup=False)
-    return scenarios(campaigns)
+    found = scenarios(campaigns)
+    for sentence in apart(found):
+        err_console.print(f"note: {sentence}", markup=False)
+    return found
 
 
 def _studies(directories: list[Path], *, samples: bool) -> list[Study]:

@@ -27,9 +27,10 @@ from pydantic import Field
 from analysis import cpu, models
 from analysis.errors import DataError
 from analysis.estimates import Estimate, Frozen, Missing, Result, or_missing, require, t_estimate
-from analysis.frames import Scenario, scenario
+from analysis.frames import Place, Scenario, places
 from analysis.load import Campaign
 from analysis.models import UNIT_SLOPE, SlopeFit
+from analysis.pooling import scenario
 from analysis.unlike import Difference, decisive, differences
 from harness.records import Boundary, Link, Profile
 
@@ -137,12 +138,18 @@ def compare(
     highest = (limit, share)
     lowest = (-np.inf, 0.0) if worse_only else (-limit, 1 / share)
     spans = tuple(zip(lowest, highest, strict=True))
-    common = [boundary for boundary in a.manifest.boundaries if boundary in b.manifest.boundaries]
-    places = [(at, at) for at in common] or [(a.manifest.boundaries[0], b.manifest.boundaries[0])]
     return tuple(
         _compare(scenario([a], ours), scenario([b], theirs), (spans[0], spans[1]), tuple(unlike))
-        for ours, theirs in places
+        for ours, theirs in _places(a, b)
     )
+
+
+def _places(a: Campaign, b: Campaign) -> list[tuple[Place, Place]]:
+    """The places that both have; where there are none, those of one boundary; else the first of each."""
+    ours, theirs = places(a.manifest), places(b.manifest)
+    common = [(place, place) for place in ours if place in theirs]
+    alike = [(one, other) for one in ours for other in theirs if one.boundary is other.boundary]
+    return common or alike or [(ours[0], theirs[0])]
 
 
 def _compare(
@@ -155,7 +162,7 @@ def _compare(
         a=_side(a, alpha),
         b=_side(b, alpha),
         link=a.link,
-        profile=a.manifest.profile,
+        profile=a.profile,
         boundary=a.boundary,
         alpha=alpha,
         incomparable=unlike,

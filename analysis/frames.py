@@ -7,15 +7,13 @@ Columns made here: ``campaign_index``; ``block_id`` (a block of one campaign is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import pandas as pd
 
-from analysis.errors import DataError
 from analysis.load import Campaign
-from harness.records import Boundary, Link, Manifest, Stack
+from harness.records import Boundary, Link, Manifest, Profile, Stack
 
 NS_PER_MS = 1e6
 NS_PER_S = 1e9
@@ -39,8 +37,22 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where trials must be alike to share one fit: the link, what the clock encloses, the SSA's boundary."""
+
+    link: Link
+    profile: Profile
+    boundary: Boundary
+
+
+def places(manifest: Manifest) -> tuple[Place, ...]:
+    """Every place at which a campaign has pairs, in its plan's order."""
+    return tuple(Place(manifest.link, manifest.profile, boundary) for boundary in manifest.boundaries)
+
+
+@dataclass(frozen=True)
 class Scenario:
-    """Campaigns that share one fit, at one boundary of the SSA.
+    """Campaigns that share one fit, at one place.
 
     ``trials`` is every trial; ``rows`` those that enter the fit; ``pairs`` the same by pair (``ms_0``,
     ``ms_1`` and ``diff``, which is other minus baseline).
@@ -50,7 +62,7 @@ class Scenario:
     trials: pd.DataFrame
     rows: pd.DataFrame
     pairs: pd.DataFrame
-    boundary: Boundary = Boundary.SECCOMP
+    place: Place
 
     @property
     def manifest(self) -> Manifest:
@@ -64,7 +76,15 @@ class Scenario:
 
     @property
     def link(self) -> Link:
-        return self.manifest.link
+        return self.place.link
+
+    @property
+    def profile(self) -> Profile:
+        return self.place.profile
+
+    @property
+    def boundary(self) -> Boundary:
+        return self.place.boundary
 
     @property
     def is_aa(self) -> bool:
@@ -110,12 +130,13 @@ def arm_names(manifest: Manifest, boundary: Boundary = Boundary.SECCOMP) -> tupl
     return first, second
 
 
-def at_boundary(trials: pd.DataFrame, manifest: Manifest, boundary: Boundary) -> pd.DataFrame:
-    """The trials of the pairs at one boundary; a pair whose SSA trial never ran counts for the first one."""
+def at_place(trials: pd.DataFrame, manifest: Manifest, place: Place) -> pd.DataFrame:
+    """The trials of the pairs at one place; a pair whose SSA trial never ran counts for the first boundary."""
+    here = trials[(trials["link"] == str(place.link)) & (trials["profile"] == str(place.profile))]
     if len(manifest.boundaries) == 1:
-        return trials
-    told = trials.groupby(["block", "pair"])["boundary"].transform("first")
-    return trials[told.fillna(str(manifest.boundaries[0])) == str(boundary)]
+        return here
+    told = here.groupby(["block", "pair"])["boundary"].transform("first")
+    return here[told.fillna(str(manifest.boundaries[0])) == str(place.boundary)]
 
 
 def derive(
@@ -167,67 +188,6 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
     pairs = base.add_suffix("_0").join(other.add_suffix("_1"), how="inner").reset_index()
     pairs["diff"] = pairs["ms_1"] - pairs["ms_0"]
     return pairs.sort_values(["block_id", "pair"], ignore_index=True)
-
-
-def scenario(campaigns: Sequence[Campaign], boundary: Boundary | None = None) -> Scenario:
-    """Pool campaigns into one fit; of several boundaries, the pairs at ``boundary`` (None: the first).
-
-    Raises:
-        DataError: they differ in something that makes pooling unsound.
-    """
-    first = campaigns[0]
-    for other in campaigns[1:]:
-        _refuse_pooling(first, other)
-    at = boundary or first.manifest.boundaries[0]
-    derived = [
-        derive(at_boundary(campaign.trials, campaign.manifest, at), campaign.manifest, k, at)
-        for k, campaign in enumerate(campaigns)
-    ]
-    trials = pd.concat(derived, ignore_index=True)
-    used = trials[trials["fate"] == str(Fate.USED)]
-    rows = used.sort_values(["campaign_index", "sequence"], ignore_index=True)
-    return Scenario(tuple(campaigns), trials, rows, paired(rows), at)
-
-
-def _refuse_pooling(first: Campaign, other: Campaign) -> None:
-    for name in ("server", "stacks", "boundaries", "judgement", "inject_ms_per_process"):
-        _refuse_difference(first, other, name, "cannot share one fit")
-    ours, theirs = first.environment.fingerprint, other.environment.fingerprint
-    for key in sorted(ours.keys() | theirs.keys()):
-        if ours.get(key) != theirs.get(key):
-            what = f"{key} differs: {ours.get(key)!r} and {theirs.get(key)!r}"
-            raise DataError(f"{_both(first, other)} cannot share one fit: {what}")
-
-
-def _refuse_difference(first: Campaign, other: Campaign, name: str, what: str) -> None:
-    mine, theirs = getattr(first.manifest, name), getattr(other.manifest, name)
-    if mine != theirs:
-        raise DataError(f"{_both(first, other)} {what}: {name} differs: {mine} and {theirs}")
-
-
-def _both(first: Campaign, other: Campaign) -> str:
-    return f"{first.directory} and {other.directory}"
-
-
-def scenarios(campaigns: Sequence[Campaign]) -> tuple[Scenario, ...]:
-    """One scenario a link and boundary, in the order given.
-
-    Raises:
-        DataError: profiles or sizes differ, a campaign is given twice, or those of one link cannot be pooled.
-    """
-    seen: dict[str, Campaign] = {}
-    for campaign in campaigns:
-        twin = seen.setdefault(campaign.manifest.campaign, campaign)
-        if twin is not campaign:
-            raise DataError(f"{_both(twin, campaign)} are one campaign; give each only once")
-        for name in ("profile", "size_bytes"):
-            _refuse_difference(campaigns[0], campaign, name, "cannot be shown together")
-    places = dict.fromkeys((c.manifest.link, boundary) for c in campaigns for boundary in c.manifest.boundaries)
-    return tuple(scenario([c for c in campaigns if _is_at(c, *place)], place[1]) for place in places)
-
-
-def _is_at(campaign: Campaign, link: Link, boundary: Boundary) -> bool:
-    return campaign.manifest.link is link and boundary in campaign.manifest.boundaries
 
 
 def left_out(trials: pd.DataFrame) -> pd.DataFrame:

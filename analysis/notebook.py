@@ -13,8 +13,8 @@ from analysis import tables
 from analysis.errors import DataError
 from analysis.estimates import Result
 from analysis.figures.style import render
-from analysis.frames import scenario
 from analysis.load import load
+from analysis.pooling import scenario
 from analysis.study import Study, study
 from analysis.verdict import Verdict
 

@@ -54,15 +54,16 @@ def power(
     Levels, machine and link are the pilot's. Any of the three options alone asks that question only.
     """
     with one_sentence():
-        from analysis.frames import scenario
+        from analysis.frames import places
         from analysis.load import load
+        from analysis.pooling import scenario
         from analysis.sizing import size
 
         campaign = load(directory)
         for note in campaign.notes:
             err_console.print(f"note: {note}", markup=False)
-        places = [scenario([campaign], boundary) for boundary in campaign.manifest.boundaries]
-        found = [size(place, _questions(place, precision, difference, margin)) for place in places]
+        pilots = [scenario([campaign], place) for place in places(campaign.manifest)]
+        found = [size(pilot, _questions(pilot, precision, difference, margin)) for pilot in pilots]
         if json:
             typer.echo(f"[{','.join(one.model_dump_json(indent=2) for one in found)}]")
             return

@@ -33,10 +33,11 @@ class Study:
 
 
 def studies(scenarios: Sequence[Scenario]) -> list[Study]:
-    """Study each; a campaign's second boundary is also compared with its first."""
+    """Study each; a campaign's second boundary is also compared with its first, on the same link and profile."""
     found = []
     for scenario in scenarios:
-        first = next(other for other in scenarios if other.names == scenario.names)
+        here = (scenario.names, scenario.link, scenario.profile)
+        first = next(other for other in scenarios if (other.names, other.link, other.profile) == here)
         found.append(study(scenario, beside=None if first is scenario else first))
     return found
 
@@ -71,8 +72,8 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
         campaigns=scenario.names,
         is_synthetic=scenario.is_synthetic,
         is_aa=scenario.is_aa,
-        link=manifest.link,
-        profile=manifest.profile,
+        link=scenario.link,
+        profile=scenario.profile,
         server=manifest.server,
         boundary=scenario.boundary,
         baseline=scenario.arms[0],

@@ -16,8 +16,8 @@ from analysis.cli import app
 from analysis.errors import DataError
 from analysis.estimates import Estimate, Missing
 from analysis.figures import figure4
-from analysis.frames import scenario, scenarios
 from analysis.load import load
+from analysis.pooling import scenario, scenarios
 from analysis.study import studies
 from analysis.synthetic import Design, Synthetic, Truth, campaign
 from harness.records import Boundary, Stack

@@ -22,8 +22,8 @@ from analysis.comparing import CPU_THRESHOLD_PERCENT
 from analysis.comparison import ComparisonFile, Standing, compare, welch_df
 from analysis.errors import DataError
 from analysis.estimates import Estimate, Missing
-from analysis.frames import scenario
 from analysis.load import Campaign, load
+from analysis.pooling import scenario
 from analysis.selfcheck import tolerance
 from analysis.synthetic import Design, Synthetic, Truth, campaign, simulate
 from harness.records import Boundary, Link, Stack

@@ -9,8 +9,8 @@ from scipy import stats
 
 from analysis import cpu
 from analysis.estimates import Estimate, Missing
-from analysis.frames import scenario
 from analysis.load import load
+from analysis.pooling import scenario
 
 ALPHA = 0.05
 

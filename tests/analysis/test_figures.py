@@ -14,8 +14,8 @@ from PIL import Image
 from analysis.errors import NotEnoughDataError
 from analysis.figures import figure4, style
 from analysis.figures.catalogue import CATALOGUE, Entry
-from analysis.frames import scenario, scenarios
 from analysis.load import load
+from analysis.pooling import scenario, scenarios
 from analysis.study import Study, study
 
 ENTRIES = {entry.name: entry for entry in CATALOGUE}

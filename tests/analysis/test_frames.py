@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from analysis import columns
 from analysis.errors import DataError
-from analysis.frames import Fate, Scenario, arm_names, derive, left_out, paired, scenario, scenarios
+from analysis.frames import Fate, Scenario, arm_names, derive, left_out, paired
 from analysis.load import Campaign, Environment, load
+from analysis.pooling import apart, scenario, scenarios
 from analysis.synthetic import Design, Truth, campaign
 from harness.records import Outcome, Stack, Trial
 
@@ -152,25 +153,29 @@ def test_the_same_campaign_twice_is_refused(small: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"size_bytes": 5}, "cannot be shown together: size_bytes differs: 1000000 and 5"),
-        ({"server": "nginx"}, "cannot share one fit: server differs: synthetic and nginx"),
-        ({"stacks": (Stack.SSA, Stack.OPENSSL)}, "cannot share one fit: stacks differs"),
+        ({"size_bytes": 5}, "size_bytes differs: 1000000 and 5"),
+        ({"server": "nginx"}, "server differs: synthetic and nginx"),
+        ({"stacks": (Stack.SSA, Stack.OPENSSL)}, "stacks differs: openssl, ssa and ssa, openssl"),
     ],
 )
 def test_what_differs_is_not_mixed(small: Path, changes: dict[str, object], says: str) -> None:
-    loaded = load(small)
-    with pytest.raises(DataError, match=says):
-        scenarios([loaded, renamed(loaded, **changes)])
+    campaigns = [load(small), renamed(load(small), **changes)]
+    with pytest.raises(DataError, match=f"cannot share one fit: {says}"):
+        scenario(campaigns)
+    found = scenarios(campaigns)
+    assert [one.names for one in found] == [(one.manifest.campaign,) for one in campaigns]
+    (sentence,) = apart(found)
+    assert sentence == f"{small} and another are judged apart: {says}"
 
 
 def test_another_judgement_or_machine_is_not_mixed(small: Path) -> None:
     loaded = load(small)
     judgement = loaded.manifest.judgement.model_copy(update={"alpha": 0.01})
     with pytest.raises(DataError, match="judgement differs"):
-        scenarios([loaded, renamed(loaded, judgement=judgement)])
+        scenario([loaded, renamed(loaded, judgement=judgement)])
     environment = Environment(schema_version=1, fingerprint=loaded.environment.fingerprint | {"kernel": "6.1"})
     with pytest.raises(DataError, match=r"kernel differs: None and '6\.1'"):
-        scenarios([loaded, replace(renamed(loaded), environment=environment)])
+        scenario([loaded, replace(renamed(loaded), environment=environment)])
 
 
 def test_arm_names() -> None:

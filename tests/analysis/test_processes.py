@@ -13,8 +13,9 @@ from analysis import processes, trends
 from analysis.estimates import Estimate, Missing
 from analysis.figures import growth
 from analysis.figures.style import render
-from analysis.frames import Scenario, scenario
+from analysis.frames import Scenario
 from analysis.load import load
+from analysis.pooling import scenario
 from analysis.study import study
 from analysis.synthetic import Design, Synthetic, campaign
 from harness.records import Trial

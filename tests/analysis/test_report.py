@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from analysis import report, sentences
-from analysis.frames import scenario, scenarios
 from analysis.load import Environment, load
+from analysis.pooling import scenario, scenarios
 from analysis.report import flatten
 from analysis.study import Study, study
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from analysis.estimates import Estimate, Missing
-from analysis.frames import Scenario, paired, scenario
+from analysis.frames import Scenario, paired
 from analysis.load import load
+from analysis.pooling import scenario
 from analysis.selfcheck import tolerance
 from analysis.sensitivity import bent, median_block, sensitivity
 from analysis.synthetic import Design, Truth, simulate

@@ -15,8 +15,9 @@ from analysis import synthetic
 from analysis.cli import app
 from analysis.errors import NotEnoughDataError
 from analysis.estimates import Missing
-from analysis.frames import paired, scenario
+from analysis.frames import paired
 from analysis.load import load
+from analysis.pooling import scenario
 from analysis.power import power_of
 from analysis.selfcheck import finds, fits, primary
 from analysis.sizing import MAX_BLOCKS, Answer, Question, chance, pilot, simulate, size, smallest

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from analysis import synthetic
-from analysis.frames import Fate, scenario
+from analysis.frames import Fate
 from analysis.load import load
+from analysis.pooling import scenario
 from analysis.synthetic import Design, Truth, campaign, simulate
 from harness.records import Outcome
 

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from analysis import sentences, tables
-from analysis.frames import scenario
 from analysis.load import load
+from analysis.pooling import scenario
 from analysis.study import Study, study
 
 

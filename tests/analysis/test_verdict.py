@@ -11,8 +11,8 @@ from statsmodels.stats.multitest import multipletests
 
 from analysis import sentences
 from analysis.estimates import Missing
-from analysis.frames import scenario
 from analysis.load import load
+from analysis.pooling import scenario
 from analysis.study import study
 from analysis.verdict import Verdict, VerdictFile, Word, decide, holm
 
