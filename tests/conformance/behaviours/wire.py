@@ -154,10 +154,10 @@ def v6only(world: World) -> Iterator[tuple[Any, ...]]:
     with world.with_credentials(socket.AF_INET6) as six, world.with_credentials() as four:
         yield "set", outcome(six.setsockopt, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1), "ok"
         yield "get", six.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY), 1
-        six.bind(("::", 0))
-        six.listen(1)
-        four.bind(("0.0.0.0", six.getsockname()[1]))
-        yield "both", outcome(four.listen, 1), "ok"
+        four.bind(("0.0.0.0", 0))  # the kernel's choice is free in IPv4, where the other tests' ports are
+        four.listen(1)
+        six.bind(("::", four.getsockname()[1]))
+        yield "both", outcome(six.listen, 1), "ok"
 
 
 @behaviour(
