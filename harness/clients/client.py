@@ -1,13 +1,22 @@
 """One client process, from its fork to its report.
 
-What stands on which side of the clock (profile *sound*):
+What stands on which side of the clock.  A client takes these steps:
 
-- Before the release, not timed: imports; *openssl*: Context, CA file loaded, socket(), TCP_NODELAY; *ssa*:
-  socket(..., 205), TLS_TRUSTED_PEER_CERTIFICATES.
-- Inside the clock: *openssl*: connect, SSL object, name, handshake, chain and name verified; *ssa*:
-  TLS_REMOTE_HOSTNAME and connect, in which the daemon does TCP, handshake and verification.
-- Inside the clock, both alike: the request, the response to its last byte.
-- After everybody is done, both alike: SHA-256 of the body, what was negotiated, exit.
+1. make: *openssl*: Context, CA file loaded, socket(), TCP_NODELAY; *ssa*: socket(..., 205),
+   TLS_TRUSTED_PEER_CERTIFICATES.
+2. dial: *openssl*: connect; *ssa*: nothing.
+3. handshake: *openssl*: SSL object, name, handshake, chain and name verified; *ssa*: TLS_REMOTE_HOSTNAME and
+   connect, in which the daemon does TCP, handshake and verification.
+4. Both alike: the request, the response to its last byte.
+
+Before the release, and not timed, are imports and, by profile (EXPERIMENT.md section 3):
+
+- *sound*: make.
+- *transfer*: make, dial, handshake.
+- *cold-start*: nothing.
+- *paper-2018*: make, dial, one process after the other; the SSA's handshake too, OpenSSL's not.
+
+After everybody is done, all alike: SHA-256 of the body, what was negotiated, exit.
 
 The response's buffer exists, and its pages are touched, before the release; its size and the size of the
 reads are the same for both.  CPU time is taken at the release and at the last byte.
@@ -28,16 +37,25 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.clients.http import Response, request
-from harness.clients.stages import Board, Gate, Muster, Phase, StartLine
+from harness.clients.stages import Baton, Board, Gate, Muster, Phase, StartLine
 from harness.clients.target import Target
 
 Report = dict[str, "str | int | bool | None"]
+
+MAKE, DIAL, HANDSHAKE = 1, 2, 3
+"""The steps of a client until it can send its request."""
 
 
 class Client(Protocol):
     """What both stacks' clients can do."""
 
-    def connect(self, tcp_connected: Callable[[], None]) -> None: ...
+    connected_in_2018: bool  # whether the published harness shook hands before its clock ran
+
+    def dial(self) -> bool:
+        """Connect TCP; false where that is one with the handshake."""
+        ...
+
+    def handshake(self) -> None: ...
 
     def send_all(self, data: bytes) -> None: ...
 
@@ -49,6 +67,13 @@ class Client(Protocol):
     def terms(self) -> dict[str, str | bool | None]: ...
 
 
+def before_release(profile: str, client: Client | None) -> int:
+    """How many of the steps are taken before the clock runs (see above)."""
+    if profile == "paper-2018":
+        return HANDSHAKE if client is not None and client.connected_in_2018 else DIAL
+    return {"sound": MAKE, "transfer": HANDSHAKE, "cold-start": 0}[profile]
+
+
 @dataclass(frozen=True)
 class Stations:
     """Where the processes of one trial meet."""
@@ -58,6 +83,7 @@ class Stations:
     release: Gate
     done: Muster
     afterwards: Gate
+    baton: Baton | None = None  # None: nobody waits for another to be ready
 
 
 class Life:
@@ -69,6 +95,8 @@ class Life:
         self._make = make
         self._target = target
         self._client: Client | None = None
+        self._is_ready = False
+        self._taken = 0  # how many steps
         self._report: Report = {
             "process": process,
             "pid": os.getpid(),
@@ -81,8 +109,10 @@ class Life:
         """Go through all stages and write the report, one JSON object, into ``report_fd``."""
         gc.disable()
         self._guarded(self._prepare)
+        if self._at.baton is not None:
+            self._at.baton.hand_on()
         self._at.ready.arrive()
-        if self._client is not None:
+        if self._is_ready:
             self._guarded(self._timed)
         self._at.board.reached(self._process, Phase.DONE)
         self._at.done.arrive()
@@ -105,11 +135,14 @@ class Life:
         return f"The client could not be made ready: {error}.", code
 
     def _prepare(self) -> None:
-        self._at.board.reached(self._process, Phase.DONE)  # nobody waits for one that fails here
+        if self._at.baton is not None:
+            self._at.baton.wait()
         self._response = Response(self._target.size_bytes, self._target.read_size_bytes)
         self._request = request(self._target.server_name, self._target.port, self._target.path)
-        self._client = self._make(self._target)
+        while self._taken < before_release(self._target.profile, self._client):
+            self._step()
         self._at.board.reached(self._process, Phase.READY)
+        self._is_ready = True
 
     def _timed(self) -> None:
         board = self._at.board
@@ -128,10 +161,11 @@ class Life:
         self._report["ok"] = True
 
     def _download(self) -> None:
+        while self._taken < HANDSHAKE:
+            if (name := self._step()) is not None:
+                self._mark(name, Phase.TCP if name == "tcp_offset_ns" else Phase.TLS)
         client, response = self._client, self._response
         assert client is not None
-        client.connect(self._tcp_connected)
-        self._mark("tls_offset_ns", Phase.TLS)
         client.send_all(self._request)
         receive_into = client.receive_into
         complete = response.received(receive_into(response.window()))
@@ -140,8 +174,16 @@ class Life:
             complete = response.received(receive_into(response.window()))
         self._mark("last_byte_offset_ns", Phase.DONE)
 
-    def _tcp_connected(self) -> None:
-        self._mark("tcp_offset_ns", Phase.TCP)
+    def _step(self) -> str | None:
+        """Take the next of the steps; returns what its end is called, if it is worth a note."""
+        self._taken += 1
+        if self._client is None:
+            self._client = self._make(self._target)
+            return None
+        if self._taken == DIAL:
+            return "tcp_offset_ns" if self._client.dial() else None
+        self._client.handshake()
+        return "tls_offset_ns"
 
     def _mark(self, name: str, phase: Phase) -> None:
         self._report[name] = time.monotonic_ns() - self._release_ns

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 
 from harness.clients.client import Client, Life, Report, Stations
-from harness.clients.stages import Board, Gate, Muster, Phase
+from harness.clients.stages import Baton, Board, Gate, Muster, Phase
 from harness.clients.target import Target
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -37,7 +37,8 @@ class Crew:
     def __init__(self, make: Callable[[Target], Client], target: Target, processes: int, command_fd: int) -> None:
         self._command_fd = command_fd
         self._n = processes
-        self._at = Stations(Board(processes), Muster(), Gate(), Muster(), Gate())
+        baton = Baton() if target.profile == "paper-2018" else None  # set up one after the other
+        self._at = Stations(Board(processes), Muster(), Gate(), Muster(), Gate(), baton)
         self._reports: dict[int, int] = {}  # read end -> process
         self._pids: list[int] = []
         self._late: set[int] = set()
@@ -53,10 +54,14 @@ class Crew:
     def _fork(self, process: int, make: Callable[[Target], Client], target: Target) -> None:
         read_end, write_end = os.pipe()
         self._reports[read_end] = process
+        if self._at.baton is not None:
+            self._at.baton.before_fork()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             self._be_child(process, make, target, write_end, parent)
+        if self._at.baton is not None:
+            self._at.baton.after_fork()
         os.close(write_end)
         self._pids.append(pid)
 
@@ -69,6 +74,8 @@ class Crew:
             if os.getppid() == parent:
                 for stage in (self._at.ready, self._at.done, self._at.release, self._at.afterwards):
                     stage.in_child()
+                if self._at.baton is not None:
+                    self._at.baton.in_child()
                 for read_end in self._reports:
                     os.close(read_end)
                 Life(process, self._at, make, target).run(write_end)
@@ -120,6 +127,8 @@ class Crew:
         self._reap()
         for part in (self._at.ready, self._at.done, self._at.release, self._at.afterwards, self._at.board):
             part.close()
+        if self._at.baton is not None:
+            self._at.baton.close()
         for read_end in self._reports:
             os.close(read_end)
 

@@ -33,16 +33,27 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SsaClient:
-    """One connection.  Made before the release: the socket and its trusted certificates."""
+    """One connection.  When it is made: the socket, and whom it trusts.
+
+    In profile cold-start that is the daemon's to know, as the system's trust store is; in paper-2018 nothing is
+    verified: the daemon's policy says so (see ``harness.policies``), for an application could not.
+    """
+
+    connected_in_2018 = True
 
     def __init__(self, target: Target) -> None:
         self._target = target
         family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM, IPPROTO_TLS)
-        self._set_text(TLS_TRUSTED_PEER_CERTIFICATES, target.ca_file)
+        if target.profile not in {"cold-start", "paper-2018"}:
+            self._set_text(TLS_TRUSTED_PEER_CERTIFICATES, target.ca_file)
 
-    def connect(self, tcp_connected: Callable[[], None]) -> None:
-        """Connect, handshake, verify: one call, so nobody can say when its TCP part is done."""
+    def dial(self) -> bool:
+        """Nothing: TCP, handshake and verification are one call, so nobody can say when its TCP part is done."""
+        return False
+
+    def handshake(self) -> None:
+        """Connect, shake hands, verify."""
         self._set_text(TLS_REMOTE_HOSTNAME, self._target.server_name)
         self._socket.connect((self._target.address, self._target.port))
 

@@ -120,6 +120,47 @@ class Muster:
         os.close(self.read_end)
 
 
+class Baton:
+    """Goes from process to process: each takes it when the one before has handed it on, or has died.
+
+    A chain of pipes: each process holds the only write end of the pipe that the next one reads from.
+    """
+
+    def __init__(self) -> None:
+        self._wait_end = -1  # the first one waits for nobody
+        self._next = (-1, -1)
+
+    def before_fork(self) -> None:
+        """In the parent."""
+        self._next = os.pipe()
+
+    def in_child(self) -> None:
+        """Right after fork."""
+        os.close(self._next[0])
+
+    def after_fork(self) -> None:
+        """In the parent: keep only what the next process will wait for."""
+        if self._wait_end >= 0:
+            os.close(self._wait_end)
+        os.close(self._next[1])
+        self._wait_end, self._next = self._next[0], (-1, -1)
+
+    def wait(self) -> None:
+        """In a child: sleep until it is this one's turn."""
+        if self._wait_end >= 0:
+            os.read(self._wait_end, 1)
+
+    def hand_on(self) -> None:
+        """In a child, once."""
+        os.close(self._next[1])
+
+    def close(self) -> None:
+        """In the parent: give everything back."""
+        for end in (self._wait_end, *self._next):
+            if end >= 0:
+                os.close(end)
+
+
 class Board:
     """Shared memory of one trial."""
 

@@ -16,6 +16,7 @@ class Target:
     ca_file: str  # PEM of the only trusted authorities
     size_bytes: int  # of the body
     read_size_bytes: int  # most that one read asks for
+    profile: str = "sound"  # what the clock encloses, and whether the server is verified: a harness.records.Profile
     held_back_ns: int = 0  # how much later than the release to begin: a delay that the plan injects
 
     def as_dict(self) -> dict[str, str | int]:
