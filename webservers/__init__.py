@@ -1,11 +1,12 @@
-"""HTTPS servers to measure against: one interface, one file per server, the test CA, the content.
+"""Web servers to measure against: one interface, one file per server, the test CA, the content.
 
 Nouns, in reading order:
 
 - ``interface``: :class:`WebServer`, :class:`ServerConfig`, :class:`Offer`, the errors.  Pure.
 - ``certificates``: :class:`Authority` (the test CA) and :class:`Credentials` (files that a server is given).
 - ``content``: :class:`Content`, a body of any size, the same on every machine, with its SHA-256.
-- ``granian`` (with ``granian_child``, the program itself), ``nginx``: the servers.
+- ``granian`` (with ``granian_child``, the program itself), ``nginx``, ``lighttpd``, ``apache``, ``caddy``: the
+  servers; ``installed``: what those of the system's packages have in common.
 - ``registry``: which of them this machine has (:func:`available`), and :func:`make`.
 - ``process``: how a server is started, watched and ended; ``guard`` and ``probe`` are the two small programs
   it runs.

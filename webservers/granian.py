@@ -40,6 +40,7 @@ class GranianServer(ProcessServer):
             "address": self.address,
             "port": port,
             "workers": self.config.workers,
+            "secure": self.config.secure,
             "certificate_chain": str(self.config.certificate_chain),
             "private_key": str(self.config.private_key),
             "document_root": str(self.config.document_root),

@@ -86,8 +86,8 @@ def main(settings: dict[str, Any]) -> None:
         backlog=4096,
         log_level=LogLevels.warning,
         log_access=False,
-        ssl_cert=Path(settings["certificate_chain"]),
-        ssl_key=Path(settings["private_key"]),
+        ssl_cert=Path(settings["certificate_chain"]) if settings["secure"] else None,
+        ssl_key=Path(settings["private_key"]) if settings["secure"] else None,
         ssl_protocol_min=_MINIMUM[settings["tls_min"]],
         workers_kill_timeout=1,
     ).serve(target_loader=partial(load, settings["document_root"]))

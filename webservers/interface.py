@@ -1,4 +1,4 @@
-"""What every HTTPS server of the experiment looks like from outside, and what can go wrong with one.
+"""What every web server of the experiment looks like from outside, and what can go wrong with one.
 
 A caller makes a :class:`ServerConfig`, gives it to a :class:`WebServer` (see :func:`webservers.make`) and
 says::
@@ -7,8 +7,8 @@ says::
         ...  # it answers TLS on server.address, server.port
 
 or ``await server.start()`` and ``await server.stop()``.  When ``start`` has returned, the server has
-completed a real handshake and a short GET, and has shown the very certificate it was given.  Everything runs
-under trio.
+completed a real handshake and a short GET, and has shown the very certificate it was given (with
+``secure=False`` it has answered the GET).  Everything runs under trio.
 """
 
 from __future__ import annotations
@@ -57,9 +57,10 @@ class ServerConfig:
     server_name: str = "server.ssa.test"  # SNI that the readiness check sends
     address: str = "127.0.0.1"  # IP literal to listen on
     port: int = 0  # 0: a free one is chosen
-    workers: int = 1  # threads (granian) or processes (nginx) that serve
+    workers: int = 1  # threads (granian, caddy) or processes (the others) that serve
     tls_min: TlsVersion = "TLSv1.3"
     tls_max: TlsVersion = "TLSv1.3"
+    secure: bool = True  # False: plain HTTP, the same in all else; certificate and key are not looked at
     argv_prefix: tuple[str, ...] = ()  # e.g. a link's server_argv_prefix: runs the server in a namespace
     start_timeout_s: float = 15.0
     stop_grace_s: float = 3.0  # between SIGTERM and SIGKILL
@@ -67,7 +68,7 @@ class ServerConfig:
 
 @dataclass(frozen=True)
 class Offer:
-    """What the server agreed to in real handshakes (not what its configuration says)."""
+    """What the server agreed to in real handshakes (not what its configuration says); of a plain one, nothing."""
 
     versions: tuple[str, ...]  # that a handshake succeeded with, oldest first
     ciphers: dict[str, str]  # version -> suite that was negotiated with it
@@ -85,9 +86,9 @@ class Offer:
 
 
 class WebServer(ABC):
-    """One HTTPS server as a process tree of its own.  Starts once; for another run make another object."""
+    """One web server as a process tree of its own.  Starts once; for another run make another object."""
 
-    kind: ClassVar[str]  # "granian", "nginx": the name in plans, records and on the command line
+    kind: ClassVar[str]  # "granian", "nginx", ...: the name in plans, records and on the command line
 
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
@@ -114,7 +115,7 @@ class WebServer(ABC):
 
     @abstractmethod
     def url(self, name: str) -> str:
-        """``https://server.ssa.test:PORT/NAME``."""
+        """``https://server.ssa.test:PORT/NAME``, of a plain server ``http://...``."""
 
     @abstractmethod
     def pids(self) -> list[int]:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from typing import ClassVar
 
+from webservers.installed import bracketed, executable, missing, said
 from webservers.interface import TLS_VERSIONS, Availability, ServerConfig, WebServerError
 from webservers.process import ProcessServer
 
-_SEARCH = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin", "/opt/nginx/sbin"))
 _OLDEST = (1, 19, 5)  # the first with -e: older ones want to write into /var/log/nginx
 
 _TEMPLATE = """\
@@ -34,14 +31,16 @@ http {{
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
     server {{
-        listen {listen} ssl backlog=4096;
+        listen {listen}{ssl} backlog=4096;
         server_name {name};
         root {root};
+{secure}    }}
+}}
+"""
+_SECURE = """\
         ssl_certificate {chain};
         ssl_certificate_key {key};
         ssl_protocols {protocols};
-    }}
-}}
 """
 
 
@@ -52,24 +51,30 @@ class NginxServer(ProcessServer):
 
     @classmethod
     def availability(cls) -> Availability:
-        executable = shutil.which("nginx") or shutil.which("nginx", path=_SEARCH)
-        if executable is None:
-            reason = "nginx is not installed; the system's package `nginx` (apt install nginx) makes it available."
-            return Availability(cls.kind, usable=False, reason=reason)
+        path = executable("nginx")
+        if path is None:
+            return missing(cls.kind, "nginx", "nginx")
         try:
-            number, text = _version(executable)
+            number, text = read_version(said(path, "-V"))
         except WebServerError as error:
-            return Availability(cls.kind, usable=False, executable=executable, reason=str(error))
+            return Availability(cls.kind, usable=False, executable=path, reason=str(error))
         if number < _OLDEST:
-            reason = f"{text} at {executable} is too old; 1.19.5 or newer is needed."
-            return Availability(cls.kind, usable=False, executable=executable, reason=reason)
-        return Availability(cls.kind, usable=True, version=text, executable=executable)
+            reason = f"{text} at {path} is too old; 1.19.5 or newer is needed."
+            return Availability(cls.kind, usable=False, executable=path, reason=reason)
+        return Availability(cls.kind, usable=True, version=text, executable=path)
 
     def _command(self, port: int) -> list[str]:
         file = self.config.run_directory / "nginx.conf"
         file.write_text(configuration(self.config, port, as_root=os.geteuid() == 0), encoding="utf-8")
-        executable = self.availability().executable
-        return [executable, "-p", str(self.config.run_directory), "-c", str(file.resolve()), "-e", "stderr"]
+        return [
+            self.availability().executable,
+            "-p",
+            str(self.config.run_directory),
+            "-c",
+            str(file.resolve()),
+            "-e",
+            "stderr",
+        ]
 
 
 def configuration(config: ServerConfig, port: int, *, as_root: bool) -> str:
@@ -77,17 +82,20 @@ def configuration(config: ServerConfig, port: int, *, as_root: bool) -> str:
 
     As root the workers stay root: the content may lie where nobody else may look.
     """
-    address = f"[{config.address}]" if ":" in config.address else config.address
     low, high = TLS_VERSIONS.index(config.tls_min), TLS_VERSIONS.index(config.tls_max)
-    return _TEMPLATE.format(
-        user="user root;\n" if as_root else "",
-        workers=config.workers,
-        listen=f"{address}:{port}",
-        name=config.server_name,
-        root=quoted(config.document_root),
+    secure = _SECURE.format(
         chain=quoted(config.certificate_chain),
         key=quoted(config.private_key),
         protocols=" ".join(TLS_VERSIONS[low : high + 1]),
+    )
+    return _TEMPLATE.format(
+        user="user root;\n" if as_root else "",
+        workers=config.workers,
+        listen=f"{bracketed(config.address)}:{port}",
+        ssl=" ssl" if config.secure else "",
+        name=config.server_name,
+        root=quoted(config.document_root),
+        secure=secure if config.secure else "",
     )
 
 
@@ -99,18 +107,11 @@ def quoted(path: Path) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@functools.cache
-def _version(executable: str) -> tuple[tuple[int, ...], str]:
-    """((1, 22, 1), "nginx 1.22.1, OpenSSL 3.0.19")."""
-    try:
-        done = subprocess.run([executable, "-V"], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise WebServerError(f"{executable} does not run: {error}.") from error
-    return read_version(done.stderr)
-
-
 def read_version(text: str) -> tuple[tuple[int, ...], str]:
-    """Read the output of ``nginx -V``.  WebServerError when it is not that, or was built without TLS."""
+    """((1, 22, 1), "nginx 1.22.1, OpenSSL 3.0.19") from the output of ``nginx -V``.
+
+    WebServerError when it is not that, or was built without TLS.
+    """
     number = re.search(r"nginx version: \S+?/(\d+(?:\.\d+)+)", text, re.ASCII)
     library = re.search(r"running with (\w+ [\w.]+)", text) or re.search(r"built with (\w+ [\w.]+)", text)
     if number is None or "http_ssl_module" not in text:

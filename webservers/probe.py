@@ -10,6 +10,8 @@ the answer:
     Asks again and again until a GET of PATH has been answered with 200 by a server that shows that leaf
     certificate: ``{"versions": [...], "ciphers": {...}, "alpn": [...]}``, or ``{"error": TEXT}`` at the end
     of the time.  It does not verify the chain: servers with wrong certificates must start too.
+``http ADDRESS PORT NAME PATH TIMEOUT_S``
+    The same without TLS: nothing is offered.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 PROTOCOLS = ("h2", "http/1.1")
@@ -76,8 +78,18 @@ def get(address: str, number: int, name: str, leaf_sha256: str, path: str) -> No
         leaf = secure.getpeercert(binary_form=True) or b""
         if hashlib.sha256(leaf).hexdigest() != leaf_sha256:
             raise _NotThisServerError("a server with another certificate answers there")
-        secure.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
-        status = secure.makefile("rb").readline(1000)
+        _get(secure, name, path)
+
+
+def get_plain(address: str, number: int, name: str, path: str) -> None:
+    """One GET without TLS; _NotThisServerError, OSError if it is not a 200."""
+    with socket.create_connection((address, number), timeout=_ATTEMPT_S) as plain:
+        _get(plain, name, path)
+
+
+def _get(stream: socket.socket, name: str, path: str) -> None:
+    stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+    status = stream.makefile("rb").readline(1000)
     if status.split()[1:2] != [b"200"]:
         raise _NotThisServerError(f"GET {path} was answered with {status.decode('latin-1').strip()!r}")
 
@@ -103,22 +115,36 @@ def tls(  # noqa: PLR0917 (the command line, in its order)
     address: str, number: int, name: str, leaf_sha256: str, path: str, timeout_s: float
 ) -> dict[str, object]:
     """Wait until :func:`get` succeeds, then :func:`offers`."""
+    error = _until(lambda: get(address, number, name, leaf_sha256, path), timeout_s)
+    return {"error": error} if error else offers(address, number, name)
+
+
+def http(address: str, number: int, name: str, path: str, timeout_s: float) -> dict[str, object]:
+    """Wait until :func:`get_plain` succeeds."""
+    error = _until(lambda: get_plain(address, number, name, path), timeout_s)
+    return {"error": error} if error else {"versions": [], "ciphers": {}, "alpn": []}
+
+
+def _until(succeeds: Callable[[], None], timeout_s: float) -> str:
+    """Try again and again; what went wrong last when the time is up."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            get(address, number, name, leaf_sha256, path)
+            succeeds()
         except (OSError, _NotThisServerError) as error:
             if time.monotonic() > deadline:
-                return {"error": str(error)}
+                return str(error)
             time.sleep(_PAUSE_S)
         else:
-            return offers(address, number, name)
+            return ""
 
 
 def main(argv: list[str]) -> int:
     """Answer one question."""
     if argv[0] == "port":
         answer = port(argv[1], int(argv[2]))
+    elif argv[0] == "http":
+        answer = http(argv[1], int(argv[2]), argv[3], argv[4], float(argv[5]))
     else:
         answer = tls(argv[1], int(argv[2]), argv[3], argv[4], argv[5], float(argv[6]))
     sys.stdout.write(json.dumps(answer) + "\n")

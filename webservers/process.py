@@ -37,7 +37,7 @@ _READY_NAME = "ready.txt"
 
 
 class ProcessServer(WebServer):
-    """What granian and nginx have in common.  A subclass says its command, and writes its configuration."""
+    """What all servers have in common.  A subclass says its command, and writes its configuration."""
 
     def __init__(self, config: ServerConfig) -> None:
         super().__init__(config)
@@ -73,7 +73,8 @@ class ProcessServer(WebServer):
         return self._port
 
     def url(self, name: str) -> str:
-        return f"https://{self.config.server_name}:{self.port}/{name}"
+        scheme = "https" if self.config.secure else "http"
+        return f"{scheme}://{self.config.server_name}:{self.port}/{name}"
 
     @property
     def log(self) -> Path:
@@ -95,6 +96,7 @@ class ProcessServer(WebServer):
             "address": self.address,
             "port": self.port,
             "workers": self.config.workers,
+            "secure": self.config.secure,
             "tls_min": self.config.tls_min,
             "tls_max": self.config.tls_max,
             "offers": self.offers.as_dict(),
@@ -176,28 +178,29 @@ class ProcessServer(WebServer):
 
     async def _wait_until_ready(self, port: int) -> Offer:
         answer: dict[str, object] = {"error": f"no answer within {self.config.start_timeout_s:g} s"}
-        leaf, key_type = _leaf(self.config.certificate_chain)
+        question, key_type = self._question(port)
         with trio.move_on_after(self.config.start_timeout_s + 1):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_when_dead, nursery.cancel_scope)
-                answer = await self._ask(
-                    "tls",
-                    self.address,
-                    str(port),
-                    self.config.server_name,
-                    leaf,
-                    f"/{_READY_NAME}",
-                    str(self.config.start_timeout_s),
-                )
+                answer = await self._ask(*question)
                 nursery.cancel_scope.cancel()
         if not self.alive:
             raise self._start_error(port)
         if "error" in answer:
+            what = "TLS" if self.config.secure else "HTTP"
             raise ServerStartError(
-                f"{self.kind} did not answer TLS at {self.address} port {port} within "
+                f"{self.kind} did not answer {what} at {self.address} port {port} within "
                 f"{self.config.start_timeout_s:g} s ({answer['error']}).{self._tail()}"
             )
         return _offer(answer, key_type)
+
+    def _question(self, port: int) -> tuple[list[str], str]:
+        """What the probe is asked, and the kind of the certificate's key."""
+        where, path = [self.address, str(port), self.config.server_name], f"/{_READY_NAME}"
+        if not self.config.secure:
+            return ["http", *where, path, str(self.config.start_timeout_s)], ""
+        leaf, key_type = _leaf(self.config.certificate_chain)
+        return ["tls", *where, leaf, path, str(self.config.start_timeout_s)], key_type
 
     async def _cancel_when_dead(self, scope: trio.CancelScope) -> None:
         if self._process is not None:

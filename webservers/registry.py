@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from webservers.apache import ApacheServer
+from webservers.caddy import CaddyServer
 from webservers.granian import GranianServer
 from webservers.interface import Availability, NotAvailableError, ServerConfig, WebServer
+from webservers.lighttpd import LighttpdServer
 from webservers.nginx import NginxServer
+from webservers.process import ProcessServer
 
-SERVERS: dict[str, type[GranianServer] | type[NginxServer]] = {"granian": GranianServer, "nginx": NginxServer}
+SERVERS: dict[str, type[ProcessServer]] = {
+    server.kind: server for server in (GranianServer, NginxServer, LighttpdServer, ApacheServer, CaddyServer)
+}
 
 
 def available() -> list[Availability]:

@@ -25,7 +25,7 @@ def content(tmp_path: Path) -> Content:
     return Content.write(tmp_path / "www", MB)
 
 
-@pytest.fixture(params=["granian", "nginx"])
+@pytest.fixture(params=["granian", "nginx", "lighttpd", "apache", "caddy"])
 def kind(request: pytest.FixtureRequest) -> str:
     found = next(one for one in available() if one.kind == request.param)
     if not found.usable:
