@@ -6,7 +6,8 @@ Nouns, in reading order:
 - ``order``: randomised complete blocks of balanced pairs; ``ledger``: what has been run and what is next.
 - ``records``: what is written down, the one waist between this package and ``analysis``.
 - ``clients``: the processes that download; ``links``: what lies between them and the server.
-- ``parties``, ``ensemble``: fleets, daemon and server as processes; ``stage``: everything they stand on.
+- ``proxies``: stunnel and HAProxy as stacks of their own.
+- ``parties``, ``ensemble``: fleets, daemon, proxies and server as processes; ``stage``: everything they stand on.
 - ``trial``: one release of n processes; ``assemble``: its records; ``validity``: may it be compared?
 - ``cpu``: what other processes used; ``environment``: the machine, and whether it is still the same.
 - ``jsonl``, ``campaign``, ``columns``: the campaign's directory.

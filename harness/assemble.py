@@ -13,8 +13,9 @@ from harness.links import Counters
 from harness.links.interface import LATE_BOUNDS_NS
 from harness.order import PlannedTrial
 from harness.plan import Plan
-from harness.records import Cpu, LinkSample, Outcome, Sample, Stack, Trial
+from harness.records import Cpu, LinkSample, Outcome, Sample, Trial
 from harness.records import Link as LinkKind
+from harness.routes import Route
 from harness.validity import Terms, body_error, emulator_fault, judge
 
 Report = Mapping[str, Any]
@@ -29,7 +30,7 @@ class Setting:
     link: LinkKind
     server: str
     sha256: str  # of the body
-    agreed: Terms
+    agreed: Mapping[Route, Terms]
 
 
 @dataclass
@@ -64,11 +65,11 @@ def assemble(
 ) -> tuple[Trial, list[Sample]]:
     """What is written down of one trial."""
     planned = identity.planned
-    openssl = daemon_openssl if planned.stack is Stack.SSA else None
+    openssl = daemon_openssl if planned.stack.is_ssa else None
     samples = [
         _sample(identity, setting, report, openssl) for report in observed.reports or _missing(planned.n, observed.lost)
     ]
-    outcome, reason = judge(samples, planned.n, setting.agreed)
+    outcome, reason = judge(samples, planned.n, setting.agreed[planned.route], planned.stack)
     if outcome is Outcome.OK and setting.link is LinkKind.WAN and (fault := emulator_fault(observed.link.emulator)):
         outcome, reason = Outcome.INVALID, fault
     if observed.lost:

@@ -59,7 +59,10 @@ Link = Annotated[
         help="auto, loopback, lan, wan or remote. auto: lan where namespaces can be made.", rich_help_panel=_PLAN
     ),
 ]
-Server = Annotated[str | None, typer.Option(help="auto, granian or nginx. auto: granian.", rich_help_panel=_PLAN)]
+Server = Annotated[
+    str | None,
+    typer.Option(help="auto, granian, nginx, lighttpd, apache or caddy. auto: granian.", rich_help_panel=_PLAN),
+]
 Boundary = Annotated[
     str | None,
     typer.Option(

@@ -8,16 +8,19 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import trio
 
+from harness.clients.native import built
 from harness.clients.target import Target
 from harness.errors import CannotError, HarnessError, PartyLostError
 from harness.links import Link, LinkError
-from harness.parties import Daemon, Fleet
+from harness.parties import Daemon, Fleet, Party, Proxy
 from harness.plan import Plan
+from harness.proxies.kinds import Settings
 from harness.records import Stack
 from harness.routes import Route
 from webservers import (
@@ -43,7 +46,11 @@ class File:
 
 
 class Ensemble:
-    """The server (None: a remote one), the daemon (None: no SSA in the plan) and one fleet for each route."""
+    """The server (None: a remote one), what does TLS for the clients, and one fleet for each route.
+
+    With plain HTTP in the plan there is a second server of the same kind that does no TLS; the daemon is None
+    where no stack is the SSA, and there is one proxy for each stack that is one.
+    """
 
     def __init__(
         self, plan: Plan, link: Link, directory: Path, file: File, server: tuple[str, ServerConfig] | None
@@ -54,7 +61,9 @@ class Ensemble:
         self._server_config = server
         self.file = file
         self.server: WebServer | None = None
+        self.plain_server: WebServer | None = None
         self.daemon: Daemon | None = None
+        self.proxies: dict[Stack, Proxy] = {}
         self.fleets: dict[Route, Fleet] = {}
 
     @property
@@ -62,13 +71,18 @@ class Ensemble:
         """Each route once, baseline first."""
         return self._plan.routes
 
-    def _routes_of(self, stack: Stack) -> Sequence[Route]:
-        return [route for route in self.routes if route.stack is stack]
+    def server_of(self, route: Route) -> WebServer | None:
+        """Which server its clients download from."""
+        return self.plain_server if route.stack is Stack.PLAIN else self.server
 
-    @property
-    def target(self) -> Target:
-        """What the clients are told now (a server that was replaced may have another port)."""
-        port = self.server.port if self.server is not None else self.file.port
+    def tls_of(self, route: Route) -> Daemon | Proxy | None:
+        """Who does the TLS for its clients; None when they do it themselves, or there is none."""
+        return self.daemon if route.stack.is_ssa else self.proxies.get(route.stack)
+
+    def target_of(self, route: Route) -> Target:
+        """What its clients are told now (a server or proxy that was replaced may have another port)."""
+        server, proxy = self.server_of(route), self.proxies.get(route.stack)
+        port = server.port if server is not None else self.file.port
         assert port is not None
         return Target(
             address=self._link.server_address,
@@ -78,6 +92,7 @@ class Ensemble:
             ca_file=str(self.file.ca_file),
             size_bytes=self.file.size_bytes,
             read_size_bytes=self._plan.read_size_bytes,
+            proxy_port=proxy.port if proxy is not None else 0,
         )
 
     @asynccontextmanager
@@ -92,19 +107,28 @@ class Ensemble:
 
     async def replace_lost(self) -> None:
         """Start whoever is not there or not in step.  HarnessError when that cannot be done."""
-        failures: list[HarnessError] = []
         await self._restore_link()
+        await self._together(self._replace_server, self._replace_plain_server, self._replace_ssa, self._replace_others)
+        await self._together(*(partial(self._replace_proxy, stack) for stack in self._stacks if stack.is_proxy))
+
+    @property
+    def _stacks(self) -> Sequence[Stack]:
+        return list(dict.fromkeys(route.stack for route in self.routes))
+
+    async def _together(self, *replacements: Callable[[], Awaitable[None]]) -> None:
+        """All at once; the first error of ours as it is, not in a nursery's group."""
+        failures: list[HarnessError] = []
         async with trio.open_nursery() as nursery:
 
             async def carefully(replace: Callable[[], Awaitable[None]]) -> None:
                 try:
                     await replace()
-                except HarnessError as error:  # to be raised as it is, not in a nursery's group
+                except HarnessError as error:
                     failures.append(error)
                     nursery.cancel_scope.cancel()
 
-            for replace in (self._replace_server, self._replace_ssa, self._replace_openssl):
-                nursery.start_soon(carefully, replace)
+            for one in replacements:
+                nursery.start_soon(carefully, one)
         if failures:
             raise failures[0]
 
@@ -116,62 +140,92 @@ class Ensemble:
 
     async def _replace_server(self) -> None:
         if self._server_config is not None and not (self.server is not None and self.server.alive):
-            await self._start_server(*self._server_config)
+            self.server = await self._started(self.server, *self._server_config)
+
+    async def _replace_plain_server(self) -> None:
+        needed = Stack.PLAIN in self._stacks and self._server_config is not None
+        if needed and not (self.plain_server is not None and self.plain_server.alive):
+            assert self._server_config is not None
+            kind, config = self._server_config
+            plain = replace(config, secure=False, run_directory=self._directory / f"{kind}-plain")
+            self.plain_server = await self._started(self.plain_server, kind, plain)
 
     async def _replace_ssa(self) -> None:
-        routes = self._routes_of(Stack.SSA)
+        routes = [route for route in self.routes if route.stack.is_ssa]
         if routes and not (self.daemon is not None and self.daemon.alive):
-            await self._start_daemon()
+            await self._start_daemon(routes)
         for route in routes:
             await self._replace_fleet(route)
 
-    async def _replace_openssl(self) -> None:
-        for route in self._routes_of(Stack.OPENSSL):
-            await self._replace_fleet(route)
+    async def _replace_others(self) -> None:
+        for route in self.routes:
+            if not route.stack.is_ssa:
+                await self._replace_fleet(route)
+
+    async def _replace_proxy(self, stack: Stack) -> None:
+        """A proxy is told the server's port when it starts, so it goes with the server."""
+        target, old = self.target_of(Route(stack)), self.proxies.get(stack)
+        if old is not None and old.alive and old.idle and old.server_port == target.port:
+            return
+        if old is not None:
+            await old.stop()
+        settings = Settings(
+            address=target.address,
+            port=target.port,
+            server_name=target.server_name,
+            ca_file=target.ca_file,
+            threads=self._workers,
+            directory=str(self._directory / stack.value),
+        )
+        proxy = Proxy(stack, settings, self._link.client_argv_prefix)
+        self.proxies[stack] = proxy
+        await proxy.start()
 
     async def _replace_fleet(self, route: Route) -> None:
         fleet = self.fleets.get(route)
         if fleet is None or not (fleet.alive and fleet.idle):
             await self._start_fleet(route)
 
-    async def _start_server(self, kind: str, config: ServerConfig) -> None:
-        if self.server is not None:
-            await self.server.stop()
+    async def _started(self, old: WebServer | None, kind: str, config: ServerConfig) -> WebServer:
+        if old is not None:
+            await old.stop()
         try:
-            self.server = make(kind, config)
-            await self.server.start()
+            server = make(kind, config)
+            await server.start()
         except NotAvailableError as error:
             raise CannotError(str(error)) from error
         except WebServerError as error:
             raise HarnessError(str(error)) from error
+        return server
 
-    async def _start_daemon(self) -> None:
-        for route in self._routes_of(Stack.SSA):
+    @property
+    def _workers(self) -> int:
+        return self._plan.workers or len(os.sched_getaffinity(0))
+
+    async def _start_daemon(self, routes: Sequence[Route]) -> None:
+        for route in routes:
             fleet = self.fleets.pop(route, None)
             if fleet is not None:
                 await fleet.stop()
         if self.daemon is not None:
             await self.daemon.stop()
-        workers = self._plan.workers or len(os.sched_getaffinity(0))
-        self.daemon = Daemon(self._directory, workers, self._link.client_argv_prefix)
+        self.daemon = Daemon(self._directory, self._workers, self._link.client_argv_prefix)
         await self.daemon.start()
 
     async def _start_fleet(self, route: Route) -> None:
         old = self.fleets.pop(route, None)
         if old is not None:
             await old.stop()
-        socket = self.daemon.socket if route.stack is Stack.SSA and self.daemon is not None else None
+        socket = self.daemon.socket if route.stack.is_ssa and self.daemon is not None else None
+        program = await trio.to_thread.run_sync(built, route.stack) if route.stack.is_c else None
         log = self._directory / f"fleet-{route.name}.log"
-        self.fleets[route] = Fleet(route, log, self._link.client_argv_prefix, socket)
+        self.fleets[route] = Fleet(route, log, self._link.client_argv_prefix, socket, program)
         await self.fleets[route].start()
 
     async def _stop(self) -> None:
-        for fleet in self.fleets.values():
-            await fleet.stop()
-        if self.daemon is not None:
-            await self.daemon.stop()
-        if self.server is not None:
-            await self.server.stop()
+        for party in (*self.fleets.values(), *self.proxies.values(), self.daemon, self.server, self.plain_server):
+            if party is not None:
+                await party.stop()
 
     @asynccontextmanager
     async def watched(self, route: Route) -> AsyncIterator[None]:
@@ -180,7 +234,7 @@ class Ensemble:
         failures: list[Exception] = []
         async with trio.open_nursery() as nursery:
 
-            async def watch(party: Fleet | Daemon) -> None:
+            async def watch(party: Party) -> None:
                 lost.append(await party.watch())
                 nursery.cancel_scope.cancel()
 
@@ -198,10 +252,10 @@ class Ensemble:
             if self._link.emulator_pid is not None:
                 nursery.start_soon(watch_link, self._link.emulator_pid)
             nursery.start_soon(watch, self.fleets[route])
-            if route.stack is Stack.SSA and self.daemon is not None:
-                nursery.start_soon(watch, self.daemon)
-            if self.server is not None:
-                nursery.start_soon(watch_server, self.server)
+            if (tls := self.tls_of(route)) is not None:
+                nursery.start_soon(watch, tls)
+            if (server := self.server_of(route)) is not None:
+                nursery.start_soon(watch_server, server)
             try:
                 yield
             except Exception as error:  # to be raised as it is, not in a nursery's group

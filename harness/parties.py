@@ -1,8 +1,9 @@
-"""The parties to a trial as processes: the fleets of clients and the SSA's daemon.
+"""The parties to a trial as processes: the fleets of clients, the SSA's daemon, the proxies.
 
 Each is started in a session of its own, so that Ctrl-C reaches the harness only, and ends when the harness
-ends, however that happens: a fleet when its standard input closes, the daemon by the guard in front of it.  A
-party that ends, or does not answer, while it is needed raises PartyLostError with the tail of what it said.
+ends, however that happens: fleets and proxies when their standard input closes, the daemon by the guard in
+front of it.  A party that ends, or does not answer, while it is needed raises PartyLostError with the tail of
+what it said.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ import trio
 
 from harness.clients.target import Target
 from harness.errors import EXIT_CANNOT, CannotError, PartyLostError
+from harness.proxies.kinds import Settings
+from harness.records import Stack
 from harness.routes import Route
 from webservers import guard
 
@@ -172,46 +176,20 @@ class Daemon(Party):
         os.close(self._lifeline)
 
 
-class Fleet(Party):
-    """The warmed parent of one route's clients.  ``socket``: the daemon's, for the SSA's fleets."""
+class Answering(Party):
+    """A party that answers one JSON object a line with another, and ends when its standard input does."""
 
-    def __init__(self, route: Route, log: Path, argv_prefix: Sequence[str], socket: Path | None = None) -> None:
-        super().__init__(f"{route.name} fleet", log)
-        self.route = route
-        self._prefix = argv_prefix
-        self._socket = socket
-        self.hello: dict[str, Any] = {}
-        self.idle = False  # in step: every question has had its answer
+    idle = False  # in step: every question has had its answer
 
-    def _argv(self) -> list[str]:
-        fleet = [sys.executable, "-m", "harness.clients.fleet", "--stack", self.route.stack.value]
-        if self.route.boundary is None:
-            return [*self._prefix, *fleet]
-        ssa = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--boundary", self.route.boundary.value]
-        return [*self._prefix, *ssa, "--socket", str(self._socket), "--", *fleet]
-
-    async def start(self) -> None:
-        """Start it and wait until everything is imported."""
-        self.hello = await self._start(stdin=subprocess.PIPE)
+    async def _greet(self) -> dict[str, Any]:
+        greeting = await self._start(stdin=subprocess.PIPE)
         self.idle = True
+        return greeting
 
     def _ask_to_end(self) -> None:
         stdin = self._running().stdin
         assert isinstance(stdin, trio.lowlevel.FdStream)
         stdin.close()
-
-    async def prepare(self, target: Target, n: int, seconds: float) -> dict[str, Any]:
-        """Fork n clients and wait until they are ready."""
-        return await self._ask({"do": "prepare", "target": target.as_dict(), "n": n, "seconds": seconds})
-
-    async def release(self, seconds: float) -> dict[str, Any]:
-        """Release them and wait until all are done, dead or late."""
-        return await self._ask({"do": "release", "seconds": seconds})
-
-    async def collect(self, seconds: float) -> list[dict[str, Any]]:
-        """Let them hash and report; afterwards none of them is left."""
-        reports: list[dict[str, Any]] = (await self._ask({"do": "collect", "seconds": seconds}))["reports"]
-        return reports
 
     async def _ask(self, order: dict[str, Any]) -> dict[str, Any]:
         self.idle = False
@@ -225,6 +203,93 @@ class Fleet(Party):
         answer = await self._hear(order["seconds"] + _ANSWER_SLACK_S)
         self.idle = True
         return answer
+
+
+class Proxy(Answering):
+    """A local proxy that does the TLS of one stack's clients, and the program that runs it."""
+
+    def __init__(self, stack: Stack, settings: Settings, argv_prefix: Sequence[str]) -> None:
+        super().__init__(f"{stack} proxy", Path(f"{settings.directory}.log"))
+        self._stack = stack
+        self._settings = settings
+        self._prefix = argv_prefix
+        self.ready: dict[str, Any] = {}
+
+    def _argv(self) -> list[str]:
+        program = [sys.executable, "-m", "harness.proxies.program", self._stack.value]
+        return [*self._prefix, *program, json.dumps(asdict(self._settings))]
+
+    async def start(self) -> None:
+        """Start it and wait until it listens."""
+        self.ready = await self._greet()
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on loopback at the clients' end."""
+        return int(self.ready["port"])
+
+    @property
+    def server_port(self) -> int:
+        """To which it connects."""
+        return self._settings.port
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the proxy itself."""
+        return (int(self.ready["pid"]),)
+
+    async def tell(self, ports: Sequence[int], seconds: float) -> tuple[dict[int, dict[str, Any]], list[str]]:
+        """What was negotiated for the connections from these ports; what it complained about since the last time."""
+        told = await self._ask({"do": "tell", "ports": ports, "seconds": seconds})
+        return {int(port): terms for port, terms in told["terms"].items()}, told["complaints"]
+
+
+class Fleet(Answering):
+    """The warmed parent of one route's clients.
+
+    ``socket``: the daemon's, for the SSA's fleets; ``program``: what its clients are, for those of C.
+    """
+
+    def __init__(
+        self,
+        route: Route,
+        log: Path,
+        argv_prefix: Sequence[str],
+        socket: Path | None = None,
+        program: Path | None = None,
+    ) -> None:
+        super().__init__(f"{route.name} fleet", log)
+        self.route = route
+        self._prefix = argv_prefix
+        self._socket = socket
+        self._program = program
+        self.hello: dict[str, Any] = {}
+
+    def _argv(self) -> list[str]:
+        fleet = [sys.executable, "-m", "harness.clients.fleet", "--stack", self.route.stack.value]
+        if self._program is not None:
+            fleet += ["--program", str(self._program)]
+        if self.route.boundary is None:
+            return [*self._prefix, *fleet]
+        ssa = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--boundary", self.route.boundary.value]
+        return [*self._prefix, *ssa, "--socket", str(self._socket), "--", *fleet]
+
+    async def start(self) -> None:
+        """Start it and wait until everything is imported."""
+        self.hello = await self._greet()
+
+    async def prepare(self, target: Target, n: int, seconds: float) -> dict[str, Any]:
+        """Fork n clients and wait until they are ready."""
+        return await self._ask({"do": "prepare", "target": target.as_dict(), "n": n, "seconds": seconds})
+
+    async def release(self, seconds: float) -> dict[str, Any]:
+        """Release them and wait until all are done, dead or late."""
+        return await self._ask({"do": "release", "seconds": seconds})
+
+    async def collect(self, seconds: float) -> list[dict[str, Any]]:
+        """Let them hash and report; afterwards none of them is left."""
+        reports: list[dict[str, Any]] = (await self._ask({"do": "collect", "seconds": seconds}))["reports"]
+        return reports
 
 
 def _kill_group(leader: int) -> None:

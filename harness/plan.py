@@ -50,7 +50,9 @@ class Plan(BaseModel):
     profiles: tuple[Profile, ...] = Field((), description="several, instead of profile: likewise")
     rate_mbit_s: float = Field(1000.0, ge=1, le=30_000, description="lan and wan: in either direction")
     rtt_ms: float = Field(40.0, ge=1, le=2000, description="wan only: what is added to the round trip")
-    server: Literal["auto", "granian", "nginx"] = Field("auto", description="auto: granian, the embedded one")
+    server: Literal["auto", "granian", "nginx", "lighttpd", "apache", "caddy"] = Field(
+        "auto", description="auto: granian, the embedded one; the others where they are installed"
+    )
     boundary: Literal["auto", "seccomp", "preload", "both"] = Field(
         "auto", description="how the SSA's clients reach the daemon; auto: seccomp; both: a factor, one pair each"
     )
@@ -244,11 +246,24 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
                 f"{name}: belongs to {' and '.join(links)}, and the link is {shown}; take one of them away"
             )
     boundary, stacks = fields.get("boundary"), fields.get("stacks", [Stack.SSA])
-    if boundary in ("preload", "both") and isinstance(stacks, list) and Stack.SSA not in stacks:
+    if boundary in ("preload", "both") and isinstance(stacks, list) and not {Stack.SSA, Stack.SSA_C} & set(stacks):
         complaints.append(f'boundary: is "{boundary}", but no stack is ssa; take it away, or add "ssa" to stacks')
+    if isinstance(stacks, list):
+        complaints.extend(_of_stacks(fields, [stack for stack in Stack if stack in stacks]))
     if fields.get("ca") is not None and url is None:
         complaints.append("ca: belongs to a url; the servers that the harness starts have a CA of their own")
     return complaints
+
+
+def _of_stacks(fields: Mapping[str, Any], stacks: Sequence[Stack]) -> Iterator[str]:
+    """What some stacks cannot be asked for."""
+    if Stack.PLAIN in stacks and fields.get("url") is not None:
+        yield "stacks: plain HTTP needs a server that the harness starts; take it away, or the url"
+    profiles = set(fields.get("profiles") or [fields.get("profile", Profile.SOUND)]) - {Profile.SOUND}
+    for stack in stacks:
+        if profiles and stack not in {Stack.OPENSSL, Stack.SSA}:
+            shown = " and ".join(f'"{profile}"' for profile in sorted(map(str, profiles)))
+            yield f'stacks: {stack} is measured with profile "sound" only, and the plan has {shown}; take one away'
 
 
 def _either_or(fields: Mapping[str, Any]) -> Iterator[str]:

@@ -14,11 +14,11 @@ from harness.links import Link
 from harness.records import Stack
 from harness.routes import Route
 from harness.trial import run_trial
-from harness.validity import Terms, body_error, disagreement
+from harness.validity import Terms, body_error, disagreement, incomparable
 
 
-async def preflight(ensemble: Ensemble, link: Link, timeout_s: float) -> tuple[Terms, str]:
-    """The terms that all routes negotiate, and the body's SHA-256.
+async def preflight(ensemble: Ensemble, link: Link, timeout_s: float) -> tuple[dict[Route, Terms], str]:
+    """The terms that each route negotiates, all alike where they must be, and the body's SHA-256.
 
     HarnessError in one sentence when not.
     """
@@ -31,13 +31,13 @@ async def preflight(ensemble: Ensemble, link: Link, timeout_s: float) -> tuple[T
             raise HarnessError(f"{_failed(ensemble, route)} {error}{_size_hint(ensemble, report)}")
     terms = {route: _terms(ensemble, route, report) for route, report in reports.items()}
     for route in others:
-        differs = disagreement(terms[baseline], terms[route])
+        differs = disagreement(terms[baseline], terms[route], incomparable(baseline.stack, route.stack))
         if differs:
             raise HarnessError(
                 f"{baseline.name} and {route.name} do not negotiate the same, so their times cannot be"
                 f" compared: {differs}."
             )
-    return terms[baseline], sha256
+    return terms, sha256
 
 
 async def _download(ensemble: Ensemble, link: Link, route: Route, timeout_s: float) -> dict[str, Any]:
@@ -51,8 +51,9 @@ async def _download(ensemble: Ensemble, link: Link, route: Route, timeout_s: flo
 
 
 def _failed(ensemble: Ensemble, route: Route) -> str:
-    target = ensemble.target
-    url = f"https://{target.server_name}:{target.port}{target.path}"
+    target = ensemble.target_of(route)
+    scheme = "http" if route.stack is Stack.PLAIN else "https"
+    url = f"{scheme}://{target.server_name}:{target.port}{target.path}"
     return f"The {route.name} client cannot download {url} ({target.address}), so nothing was measured:"
 
 
@@ -64,6 +65,6 @@ def _size_hint(ensemble: Ensemble, report: dict[str, Any]) -> str:
 
 def _terms(ensemble: Ensemble, route: Route, report: dict[str, Any]) -> Terms:
     values = {field.name: report.get(field.name) for field in fields(Terms)}
-    if route.stack is Stack.SSA and ensemble.daemon is not None:
+    if route.stack.is_ssa and ensemble.daemon is not None:
         values["openssl"] = ensemble.daemon.openssl
     return Terms(**values)

@@ -27,8 +27,33 @@ Ns = Annotated[int, Field(ge=0)]
 class Stack(StrEnum):
     """How a client reaches TLS."""
 
-    OPENSSL = "openssl"
-    SSA = "ssa"
+    OPENSSL = "openssl"  # pyOpenSSL in a process of Python
+    SSA = "ssa"  # a socket of the operating system, in a process of Python
+    PLAIN = "plain"  # no TLS at all: the floor
+    OPENSSL_C = "openssl-c"  # the system's libssl in a process of C
+    SSA_C = "ssa-c"  # a socket of the operating system, in a process of C
+    STUNNEL = "stunnel"  # plain to a proxy on loopback, which does the TLS
+    HAPROXY = "haproxy"  # likewise
+
+    @property
+    def is_ssa(self) -> bool:
+        """TLS is the daemon's, reached through a boundary."""
+        return self in {Stack.SSA, Stack.SSA_C}
+
+    @property
+    def is_c(self) -> bool:
+        """The client is a program of C, built on demand."""
+        return self in {Stack.OPENSSL_C, Stack.SSA_C}
+
+    @property
+    def is_proxy(self) -> bool:
+        """TLS is a local proxy's."""
+        return self in {Stack.STUNNEL, Stack.HAPROXY}
+
+    @property
+    def has_own_openssl(self) -> bool:
+        """Its OpenSSL is the system's, and not the one that pyOpenSSL and the daemon share."""
+        return self is Stack.OPENSSL_C or self.is_proxy
 
 
 class Boundary(StrEnum):
@@ -118,12 +143,12 @@ class Trial(Record):
     arm: int | None = Field(
         None, ge=0, le=1, description="index into the plan's stacks; tells an A/A pair's sides apart"
     )
-    stack: Stack = Field(description="how the clients reach TLS: openssl, ssa")
+    stack: Stack = Field(description="how the clients reach TLS: openssl, ssa, plain, openssl-c, ...")
     n: int = Field(ge=1, description="concurrent client processes")
     profile: Profile = Field(description="what the clock encloses: sound, transfer, cold-start or paper-2018")
     link: Link = Field(description="loopback, lan (emulated), wan (emulated) or remote")
-    server: str = Field(description="granian, nginx, or external")
-    boundary: Boundary | None = Field(None, description="ssa only: seccomp or preload")
+    server: str = Field(description="granian, nginx, lighttpd, apache, caddy, or external")
+    boundary: Boundary | None = Field(None, description="ssa and ssa-c only: seccomp or preload")
     size_bytes: int = Field(ge=1, description="of the file that is downloaded")
     read_size_bytes: int = Field(ge=1, description="most that one read asks for")
     outcome: Outcome = Field(description="ok, failed, timeout, invalid or aborted; only ok enters the fit")
@@ -136,7 +161,9 @@ class Trial(Record):
     setup_ns: Ns = Field(description="trial's start to release: forks, imports, contexts, trust stores")
     teardown_ns: Ns = Field(description="last byte to the trial's end: hashes, reports, reaping")
     cpu_clients: Cpu | None = Field(None, description="all n client processes, release to last byte")
-    cpu_daemon: Cpu | None = Field(None, description="ssa only: ssad and its workers")
+    cpu_daemon: Cpu | None = Field(
+        None, description="what does TLS for the clients: ssad and its workers, or stunnel, or haproxy"
+    )
     cpu_boundary: Cpu | None = Field(None, description="seccomp only: the supervisor of `ssa run`")
     cpu_server: Cpu | None = Field(None, description="None when the server is not ours")
     link_tx_bytes: Count | None = Field(None, description="server to clients, on the link's interface")
@@ -158,8 +185,8 @@ class Sample(Record):
     error: str = Field("", description="one sentence when the outcome is not ok")
     errno: int | None = Field(None, description="of the system call that failed, when one did")
     released_offset_ns: int | None = Field(None, description="when this process was first seen running")
-    tcp_offset_ns: Ns | None = Field(None, description="TCP connected (openssl only: the SSA's connect is one call)")
-    tls_offset_ns: Ns | None = Field(None, description="handshake and verification done")
+    tcp_offset_ns: Ns | None = Field(None, description="TCP connected to the server (None: ssa, proxies)")
+    tls_offset_ns: Ns | None = Field(None, description="handshake and verification done (None: plain, proxies)")
     first_byte_offset_ns: Ns | None = Field(None, description="first bytes of the response read")
     last_byte_offset_ns: Ns | None = Field(None, description="last byte of the body read")
     body_bytes: Count | None = Field(None, description="length of the body, without headers")

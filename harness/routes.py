@@ -13,18 +13,18 @@ class Route:
     """One fleet's way to TLS."""
 
     stack: Stack
-    boundary: Boundary | None = None  # ssa only
+    boundary: Boundary | None = None  # ssa and ssa-c only
 
     @property
     def name(self) -> str:
-        """``openssl``, ``ssa``, ``ssa-preload``: the usual boundary is not named."""
+        """``openssl``, ``ssa``, ``ssa-c-preload``: the usual boundary is not named."""
         usual = self.boundary in {None, Boundary.SECCOMP}
         return self.stack.value if usual else f"{self.stack.value}-{self.boundary}"
 
 
 def route(stack: Stack, boundary: Boundary) -> Route:
     """The route of a stack in a pair with this boundary."""
-    return Route(stack, boundary if stack is Stack.SSA else None)
+    return Route(stack, boundary if stack.is_ssa else None)
 
 
 def routes(stacks: Sequence[Stack], boundaries: Sequence[Boundary]) -> tuple[Route, ...]:

@@ -120,7 +120,11 @@ def look_around(scene: Stage) -> environment.Environment:
     ensemble = scene.ensemble
     found = environment.capture(scene.link, ensemble.server)
     found["clients"] = {
-        route.name: {"start_line": fleet.hello["start_line"], "openssl": fleet.hello["openssl"]}
+        route.name: {
+            "start_line": fleet.hello["start_line"],
+            "openssl": fleet.hello["openssl"],
+            **({"compiler": fleet.hello["compiler"]} if route.stack.is_c else {}),
+        }
         for route, fleet in ensemble.fleets.items()
     }
     daemon = ensemble.daemon
@@ -130,7 +134,13 @@ def look_around(scene: Stage) -> environment.Environment:
             "openssl": daemon.openssl,
             "workers": len(daemon.pids) - 1,
         }
+    if ensemble.proxies:
+        found["proxies"] = {
+            stack.value: {name: proxy.ready[name] for name in ("version", "openssl")}
+            for stack, proxy in ensemble.proxies.items()
+        }
     found["fingerprint"].update({name: found.get(name) for name in ("clients", "daemon")})
+    found["fingerprint"].update({name: found[name] for name in ("proxies",) if name in found})
     return found
 
 

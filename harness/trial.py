@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from harness import cpu
 from harness.assemble import Observed
@@ -16,7 +17,8 @@ from harness.clients.target import Target
 from harness.ensemble import Ensemble
 from harness.errors import PartyLostError
 from harness.links import Link
-from harness.records import Boundary, Stack
+from harness.parties import Proxy
+from harness.records import Boundary
 from harness.routes import Route
 
 
@@ -26,10 +28,10 @@ class Meters:
     def __init__(self, ensemble: Ensemble, link: Link, route: Route) -> None:
         self._link = link
         self._pids: dict[str, Sequence[int]] = {}
-        if ensemble.server is not None:
-            self._pids["server"] = ensemble.server.pids()
-        if route.stack is Stack.SSA and ensemble.daemon is not None:
-            self._pids["daemon"] = ensemble.daemon.pids
+        if (server := ensemble.server_of(route)) is not None:
+            self._pids["server"] = server.pids()
+        if (tls := ensemble.tls_of(route)) is not None:
+            self._pids["daemon"] = tls.pids
         if route.boundary is Boundary.SECCOMP:  # preloaded, it is in the clients themselves
             self._pids["boundary"] = [ensemble.fleets[route].pid]
         if link.emulator_pid is not None:
@@ -57,7 +59,7 @@ async def run_trial(
     observed = Observed(load_1min=os.getloadavg()[0])
     try:
         async with ensemble.watched(route):
-            target = replace(ensemble.target, held_back_ns=held_back_ns)
+            target = replace(ensemble.target_of(route), held_back_ns=held_back_ns)
             await _three_steps(ensemble, link, observed, (route, target, n, timeout_s))
     except PartyLostError as error:
         observed.lost = str(error)
@@ -78,3 +80,16 @@ async def _three_steps(
         observed.release_ns = int(done["release_ns"])
     # Those that never became ready have no time left: they are killed, and reported as late.
     observed.reports = await fleet.collect(timeout_s if ready["in_time"] else 0.0)
+    if (proxy := ensemble.proxies.get(route.stack)) is not None:
+        await _ask_proxy(proxy, observed.reports, timeout_s)
+
+
+async def _ask_proxy(proxy: Proxy, reports: Sequence[dict[str, Any]], timeout_s: float) -> None:
+    """What each connection negotiated, and what the proxy has to say where one failed, into the reports."""
+    ports = [report["local_port"] for report in reports if report["ok"]]
+    terms, complaints = await proxy.tell(ports, timeout_s)
+    for report in reports:
+        if report["ok"]:
+            report.update(terms.get(report["local_port"], {}), openssl=proxy.ready["openssl"])
+        elif complaints:
+            report["error"] += f" The {proxy.name} says: {complaints[-1]}."

@@ -2,18 +2,20 @@
 
 Both stacks must have negotiated the same: before a campaign each downloads once, and what they agree on
 (:class:`Terms`) is what every sample of every trial is held against.  So the two sides of a pair are equal to
-each other, and to all other pairs.
+each other, and to all other pairs.  Two things are not held against a stack: what it cannot tell
+(:data:`UNTOLD`), and another build of OpenSSL where that is what it is (the C client and the proxies have the
+system's); the analysis says so beside every number.  Plain HTTP negotiates nothing, and is never judged.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from harness.links import EmulatorCounters
 from harness.links.interface import LATE_BOUNDS_NS
-from harness.records import Outcome, Sample
+from harness.records import Outcome, Sample, Stack
 
 LATE_NS = 10_000_000
 LATE_SHARE = 0.01
@@ -39,6 +41,19 @@ class Terms:
         return cls(**{field.name: getattr(sample, field.name) for field in fields(cls)})
 
 
+UNTOLD: Mapping[Stack, frozenset[str]] = {
+    Stack.PLAIN: frozenset(field.name for field in fields(Terms)),
+    Stack.STUNNEL: frozenset({"peer_certificate_sha256"}),
+}
+"""What a stack cannot tell: stunnel verifies the certificate, and does not say which one it was."""
+
+
+def incomparable(one: Stack, other: Stack) -> frozenset[str]:
+    """The terms that two stacks need not have in common."""
+    library = {"openssl"} if one.has_own_openssl or other.has_own_openssl else set()
+    return UNTOLD.get(one, frozenset()) | UNTOLD.get(other, frozenset()) | library
+
+
 _WORDS = {
     "tls_version": "TLS version",
     "tls_cipher": "cipher suite",
@@ -50,15 +65,17 @@ _WORDS = {
 }
 
 
-def disagreement(one: Terms, other: Terms) -> str:
+def disagreement(one: Terms, other: Terms, but: Collection[str] = ()) -> str:
     """What differs, e.g.
 
-    ``cipher suite (A, B)``; empty when nothing does.  What could not be measured differs too.
+    ``cipher suite (A, B)``; empty when nothing does.  What could not be measured differs too, ``but`` for terms
+    that nobody asks about.
     """
     return ", ".join(
         f"{_WORDS[field.name]} ({_say(left)}, {_say(right)})"
         for field in fields(Terms)
-        if (left := getattr(one, field.name)) != (right := getattr(other, field.name)) or left is None
+        if field.name not in but
+        and ((left := getattr(one, field.name)) != (right := getattr(other, field.name)) or left is None)
     )
 
 
@@ -90,7 +107,7 @@ def emulator_fault(emulator: EmulatorCounters | None) -> str:
     return ""
 
 
-def judge(samples: Sequence[Sample], n: int, agreed: Terms) -> tuple[Outcome, str]:
+def judge(samples: Sequence[Sample], n: int, agreed: Terms, stack: Stack) -> tuple[Outcome, str]:
     """The outcome of a trial whose processes have all been collected, and one sentence when it is not ok."""
     if len(samples) != n:
         return Outcome.FAILED, f"{n - len(samples)} of {n} processes are missing."
@@ -99,7 +116,7 @@ def judge(samples: Sequence[Sample], n: int, agreed: Terms) -> tuple[Outcome, st
         if errors:
             return outcome, f"{len(errors)} of {n} processes: {Counter(errors).most_common(1)[0][0]}"
     for sample in samples:
-        differs = disagreement(agreed, Terms.of(sample))
+        differs = disagreement(agreed, Terms.of(sample), UNTOLD.get(stack, frozenset()))
         if differs:
             return Outcome.INVALID, f"Process {sample.process} did not negotiate what was agreed: {differs}."
     return Outcome.OK, ""

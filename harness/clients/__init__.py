@@ -6,6 +6,8 @@ Nouns, in reading order:
 - ``http``: the request's bytes and the response's, without any I/O: both stacks use this very code.
 - ``openssl_client``: TLS inside the process, by pyOpenSSL on the blocking TCP socket.
 - ``ssa_client``: plain sockets of the standard library; TLS is the operating system's.
+- ``plain_client``: no TLS in the client: plain HTTP, or a local proxy.
+- ``native`` and ``c/``: the same life as a program of C, with libssl or on the SSA.
 - ``client``: one process's life: ready, release, connect, request, body, report.  Says what stands on which
   side of the clock.
 - ``stages``: gate, muster and board: how n processes start together and nobody waits for ever.

@@ -3,10 +3,10 @@
 What stands on which side of the clock.  A client takes these steps:
 
 1. make: *openssl*: Context, CA file loaded, socket(), TCP_NODELAY; *ssa*: socket(..., 205),
-   TLS_TRUSTED_PEER_CERTIFICATES.
-2. dial: *openssl*: connect; *ssa*: nothing.
+   TLS_TRUSTED_PEER_CERTIFICATES; *plain* and proxies: socket(), TCP_NODELAY.
+2. dial: *openssl*, *plain*: connect; *ssa*: nothing; proxies: connect to the proxy.
 3. handshake: *openssl*: SSL object, name, handshake, chain and name verified; *ssa*: TLS_REMOTE_HOSTNAME and
-   connect, in which the daemon does TCP, handshake and verification.
+   connect, in which the daemon does TCP, handshake and verification; *plain* and proxies: nothing.
 4. Both alike: the request, the response to its last byte.
 
 Before the release, and not timed, are imports and, by profile (EXPERIMENT.md section 3):
@@ -47,7 +47,7 @@ MAKE, DIAL, HANDSHAKE = 1, 2, 3
 
 
 class Client(Protocol):
-    """What both stacks' clients can do."""
+    """What every stack's client can do."""
 
     connected_in_2018: bool  # whether the published harness shook hands before its clock ran
 
@@ -55,7 +55,9 @@ class Client(Protocol):
         """Connect TCP; false where that is one with the handshake."""
         ...
 
-    def handshake(self) -> None: ...
+    def handshake(self) -> bool:
+        """Until the server is verified; false where that is not the client's work (plain HTTP, proxies)."""
+        ...
 
     def send_all(self, data: bytes) -> None: ...
 
@@ -64,7 +66,7 @@ class Client(Protocol):
 
     def explain(self, error: Exception) -> tuple[str, int | None]: ...
 
-    def terms(self) -> dict[str, str | bool | None]: ...
+    def terms(self) -> dict[str, str | bool | int | None]: ...
 
 
 def before_release(profile: str, client: Client | None) -> int:
@@ -84,6 +86,33 @@ class Stations:
     done: Muster
     afterwards: Gate
     baton: Baton | None = None  # None: nobody waits for another to be ready
+
+
+class ClientKind(Protocol):
+    """What the processes of a crew are."""
+
+    def live(self, process: int, at: Stations, target: Target, report_fd: int) -> None:
+        """In a child: one process's life, from the fork to its report."""
+
+    def read(self, text: bytes) -> Report:
+        """What it wrote."""
+        ...
+
+
+class Python:
+    """Forked, and no other program."""
+
+    def __init__(self, make: Callable[[Target], Client]) -> None:
+        self._make = make
+
+    def live(self, process: int, at: Stations, target: Target, report_fd: int) -> None:
+        """Until the report is written."""
+        Life(process, at, self._make, target).run(report_fd)
+
+    def read(self, text: bytes) -> Report:
+        """One JSON object."""
+        report: Report = json.loads(text)
+        return report
 
 
 class Life:
@@ -166,6 +195,7 @@ class Life:
                 self._mark(name, Phase.TCP if name == "tcp_offset_ns" else Phase.TLS)
         client, response = self._client, self._response
         assert client is not None
+        self._at.board.reached(self._process, Phase.TLS)
         client.send_all(self._request)
         receive_into = client.receive_into
         complete = response.received(receive_into(response.window()))
@@ -182,8 +212,7 @@ class Life:
             return None
         if self._taken == DIAL:
             return "tcp_offset_ns" if self._client.dial() else None
-        self._client.handshake()
-        return "tls_offset_ns"
+        return "tls_offset_ns" if self._client.handshake() else None
 
     def _mark(self, name: str, phase: Phase) -> None:
         self._report[name] = time.monotonic_ns() - self._release_ns

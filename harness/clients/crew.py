@@ -7,14 +7,12 @@ late; whoever dies is reported as dead; the others are not disturbed.
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import select
 import signal
 import time
-from collections.abc import Callable
 
-from harness.clients.client import Client, Life, Report, Stations
+from harness.clients.client import ClientKind, Report, Stations
 from harness.clients.stages import Baton, Board, Gate, Muster, Phase
 from harness.clients.target import Target
 
@@ -34,7 +32,8 @@ class Crew:
     ``command_fd`` is where orders come from: when its other end is closed, waiting ends.
     """
 
-    def __init__(self, make: Callable[[Target], Client], target: Target, processes: int, command_fd: int) -> None:
+    def __init__(self, kind: ClientKind, target: Target, processes: int, command_fd: int) -> None:
+        self._kind = kind
         self._command_fd = command_fd
         self._n = processes
         baton = Baton() if target.profile == "paper-2018" else None  # set up one after the other
@@ -44,14 +43,14 @@ class Crew:
         self._late: set[int] = set()
         try:
             for process in range(processes):
-                self._fork(process, make, target)
+                self._fork(process, target)
         except BaseException:
             self.bury()
             raise
         self._at.ready.all_forked()
         self._at.done.all_forked()
 
-    def _fork(self, process: int, make: Callable[[Target], Client], target: Target) -> None:
+    def _fork(self, process: int, target: Target) -> None:
         read_end, write_end = os.pipe()
         self._reports[read_end] = process
         if self._at.baton is not None:
@@ -59,15 +58,13 @@ class Crew:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._be_child(process, make, target, write_end, parent)
+            self._be_child(process, target, write_end, parent)
         if self._at.baton is not None:
             self._at.baton.after_fork()
         os.close(write_end)
         self._pids.append(pid)
 
-    def _be_child(
-        self, process: int, make: Callable[[Target], Client], target: Target, write_end: int, parent: int
-    ) -> None:
+    def _be_child(self, process: int, target: Target, write_end: int, parent: int) -> None:
         status = 1
         try:
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
@@ -78,7 +75,7 @@ class Crew:
                     self._at.baton.in_child()
                 for read_end in self._reports:
                     os.close(read_end)
-                Life(process, self._at, make, target).run(write_end)
+                self._kind.live(process, self._at, target, write_end)
                 status = 0
         finally:
             os._exit(status)
@@ -113,7 +110,7 @@ class Crew:
         self._kill([process for process in range(self._n) if process not in texts])
         endings = self._reap()
         return [
-            json.loads(texts[process]) if texts.get(process) else self._obituary(process, endings[process])
+            self._kind.read(texts[process]) if texts.get(process) else self._obituary(process, endings[process])
             for process in range(self._n)
         ]
 
@@ -144,7 +141,7 @@ class Crew:
 
     def _read_reports(self, deadline_ns: int) -> dict[int, bytes]:
         """What every process wrote, by process; a process that is missing did not end in time."""
-        parts: dict[int, bytes] = dict.fromkeys(self._reports, b"")
+        parts = {descriptor: bytearray() for descriptor in self._reports}
         ended: dict[int, bytes] = {}
         poll = self._poll(*parts)
         while parts and (ready := self._ready(poll, deadline_ns)):
@@ -153,7 +150,7 @@ class Crew:
                 parts[descriptor] += data
                 if not data:
                     poll.unregister(descriptor)
-                    ended[self._reports[descriptor]] = parts.pop(descriptor)
+                    ended[self._reports[descriptor]] = bytes(parts.pop(descriptor))
         return ended
 
     def _obituary(self, process: int, ending: int) -> Report:

@@ -43,7 +43,7 @@ class OpensslClient:
         self._socket.connect((self._target.address, self._target.port))
         return True
 
-    def handshake(self) -> None:
+    def handshake(self) -> bool:
         """Shake hands, verify."""
         name = self._target.server_name
         self._connection = connection = SSL.Connection(self._context, self._socket)
@@ -53,6 +53,7 @@ class OpensslClient:
         if not _is_address(name):
             connection.set_tlsext_host_name(name.encode("ascii"))
         connection.do_handshake()
+        return True
 
     def send_all(self, data: bytes) -> None:
         """Send everything."""
@@ -81,7 +82,7 @@ class OpensslClient:
             return f"{error.strerror or error}.", error.errno
         return f"{error}", None
 
-    def terms(self) -> dict[str, str | bool | None]:
+    def terms(self) -> dict[str, str | bool | int | None]:
         """What was negotiated, in the names of :class:`harness.records.Sample`."""
         connection = self._open()
         leaf = connection.get_peer_certificate(as_cryptography=True)

@@ -52,10 +52,11 @@ class SsaClient:
         """Nothing: TCP, handshake and verification are one call, so nobody can say when its TCP part is done."""
         return False
 
-    def handshake(self) -> None:
+    def handshake(self) -> bool:
         """Connect, shake hands, verify."""
         self._set_text(TLS_REMOTE_HOSTNAME, self._target.server_name)
         self._socket.connect((self._target.address, self._target.port))
+        return True
 
     def send_all(self, data: bytes) -> None:
         """Send everything."""
@@ -76,7 +77,7 @@ class SsaClient:
             text = ""
         return text or f"{error.strerror or error}.", error.errno
 
-    def terms(self) -> dict[str, str | bool | None]:
+    def terms(self) -> dict[str, str | bool | int | None]:
         """What was negotiated, in the names of :class:`harness.records.Sample`.
 
         The OpenSSL build is the daemon's, which the runner knows.

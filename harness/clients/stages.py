@@ -78,6 +78,11 @@ class Gate:
         """Right after fork: keep only the end that waits."""
         os.close(self._open_end)
 
+    @property
+    def child_end(self) -> int:
+        """In a child: the descriptor at which it waits."""
+        return self._wait_end
+
     def wait(self) -> None:
         """In a child: sleep until the gate opens (or the parent is gone)."""
         os.read(self._wait_end, 1)
@@ -103,6 +108,11 @@ class Muster:
     def in_child(self) -> None:
         """Right after fork: keep only the end that arrives."""
         os.close(self.read_end)
+
+    @property
+    def child_end(self) -> int:
+        """In a child: the descriptor that it closes to arrive."""
+        return self._write_end
 
     def arrive(self) -> None:
         """In a child, once."""
@@ -165,7 +175,9 @@ class Board:
     """Shared memory of one trial."""
 
     def __init__(self, processes: int) -> None:
-        self._memory = mmap.mmap(-1, _MOMENT_BYTES + processes)
+        self.descriptor = os.memfd_create("board")
+        os.ftruncate(self.descriptor, _MOMENT_BYTES + processes)
+        self._memory = mmap.mmap(self.descriptor, _MOMENT_BYTES + processes)
 
     @property
     def release_ns(self) -> int:
@@ -191,6 +203,7 @@ class Board:
     def close(self) -> None:
         """Give the memory back."""
         self._memory.close()
+        os.close(self.descriptor)
 
 
 class StartLine:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+PROXY_ADDRESS = "127.0.0.1"  # at the clients' end of the link
+
 
 @dataclass(frozen=True)
 class Target:
@@ -17,6 +19,7 @@ class Target:
     size_bytes: int  # of the body
     read_size_bytes: int  # most that one read asks for
     profile: str = "sound"  # what the clock encloses, and whether the server is verified: a harness.records.Profile
+    proxy_port: int = 0  # stacks that are proxies: where the local one listens
     held_back_ns: int = 0  # how much later than the release to begin: a delay that the plan injects
 
     def as_dict(self) -> dict[str, str | int]:

@@ -25,7 +25,7 @@ def terms() -> Terms:
 
 @pytest.fixture
 def setting(plan: Plan, terms: Terms) -> Setting:
-    return Setting(plan, "a-campaign", Link.LOOPBACK, "granian", BODY_SHA256, terms)
+    return Setting(plan, "a-campaign", Link.LOOPBACK, "granian", BODY_SHA256, dict.fromkeys(plan.routes, terms))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import pytest
 import trio
 import trio.testing
 
+from harness.clients.native import built
 from harness.errors import CannotError, PartyLostError
 from harness.parties import Daemon, Fleet, Party
 from harness.records import Boundary, Stack
@@ -53,7 +54,7 @@ def credentials(authority: Authority, tmp_path: Path) -> Credentials:
     return authority.issue(tmp_path / "certificates")
 
 
-@pytest.fixture(params=list(Stack))
+@pytest.fixture(params=[Stack.OPENSSL, Stack.SSA, Stack.OPENSSL_C, Stack.SSA_C])
 def stack(request: pytest.FixtureRequest) -> Stack:
     return request.param
 
@@ -62,10 +63,10 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 async def fleet_in(directory: Path, stack: Stack = Stack.OPENSSL) -> AsyncIterator[Fleet]:
     """A fleet of that stack, and the daemon that it needs."""
     short = Path(tempfile.mkdtemp(prefix="ssa-test-"))
-    daemon = Daemon(short, 2, ()) if stack is Stack.SSA else None
-    fleet = Fleet(
-        route(stack, Boundary.SECCOMP), directory / "fleet.log", (), daemon.socket if daemon is not None else None
-    )
+    daemon = Daemon(short, 2, ()) if stack.is_ssa else None
+    socket = daemon.socket if daemon is not None else None
+    program = built(stack) if stack.is_c else None
+    fleet = Fleet(route(stack, Boundary.SECCOMP), directory / "fleet.log", (), socket, program)
     try:
         if daemon is not None:
             await daemon.start()
@@ -107,7 +108,7 @@ def test_everybody_downloads(credentials: Credentials, tmp_path: Path, stack: St
         assert report["peer_certificate_sha256"] == leaf_sha256(credentials)
         seen = ("released", "tcp", "tls", "first_byte", "last_byte")
         phases = [report.get(f"{phase}_offset_ns") for phase in seen]
-        assert (phases[1] is None) == (stack is Stack.SSA)
+        assert (phases[1] is None) == stack.is_ssa
         del phases[1]
         assert phases == sorted(phases)
     assert len({report["pid"] for report in reports}) == 5
@@ -128,7 +129,7 @@ def test_a_server_that_lies(
 ) -> None:
     (report,) = download(credentials, tmp_path, handler, 1, PATIENCE_S, stack)
     assert not report["ok"]
-    if stack is Stack.OPENSSL:
+    if not stack.is_ssa:
         assert re.search(error, report["error"])
     else:
         assert report["error"]
@@ -151,7 +152,7 @@ def test_a_certificate_that_is_refused(
     else:
         credentials = authority.issue(tmp_path / "bad", fault=fault)
     (report,) = download(credentials, tmp_path, well, 1, PATIENCE_S, stack)
-    if stack is Stack.OPENSSL:
+    if not stack.is_ssa:
         assert report["error"].startswith(error)
     else:
         assert report["errno"] == errno.EPROTO
@@ -198,7 +199,7 @@ def test_a_server_that_stalls(
     handler: Handler, doing: str, credentials: Credentials, tmp_path: Path, stack: Stack
 ) -> None:
     reports = download(credentials, tmp_path, handler, 2, SHORT_S, stack)
-    if stack is Stack.SSA:
+    if stack.is_ssa:
         doing = doing.replace("in the TLS handshake", "while connecting")
     for report in reports:
         assert report["late"]

@@ -41,7 +41,7 @@ def test_all_complaints_come_at_once() -> None:
     assert text.startswith("The plan (x.toml) has 9 errors; nothing was run:")
     for part in (
         "blocks: must be greater than or equal to 1 (it is 0)",
-        "stacks.1: is 'foo', but must be 'openssl' or 'ssa'",
+        "stacks.1: is 'foo', but must be 'openssl', 'ssa', 'plain', ",
         "link: is 'lam', but must be 'auto', 'loopback', 'lan', 'wan' or 'remote'",
         "judgement.alpha: must be less than 0.5 (it is 2)",
         "judgement.power: must be less than 1 (it is 1)",
