@@ -63,5 +63,5 @@ def _slope(pairs: pd.DataFrame, beside: pd.DataFrame, alpha: float) -> Estimate:
 
 def _as_arms(scenario: Scenario, beside: Scenario) -> pd.DataFrame:
     """The SSA's trials only, those at the other boundary as the baseline."""
-    sides = [side.rows[side.rows["stack"] == "ssa"].assign(arm=arm) for arm, side in enumerate((beside, scenario))]
+    sides = [side.rows[side.rows["boundary"].notna()].assign(arm=arm) for arm, side in enumerate((beside, scenario))]
     return pd.concat(sides, ignore_index=True)

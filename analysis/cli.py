@@ -108,6 +108,8 @@ def regression(
             out_console.print(tables.regression(study.verdict))
             for text in (sentences.slopes, sentences.headline, sentences.cpu, sentences.judgement):
                 out_console.print(text(study.verdict), markup=False)
+            if study.verdict.libraries:
+                out_console.print(study.verdict.libraries, markup=False)
             if said := sentences.boundaries(study.verdict):
                 out_console.print(said, markup=False)
 

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from analysis.estimates import Estimate, Frozen, Missing, or_missing, require, t_estimate
 from analysis.frames import PARTIES
+from harness.records import Stack
 
 UNIT = "CPU s per MB"
 STACK_PARTIES = PARTIES[:-1]
@@ -46,10 +47,12 @@ def compare(rows: pd.DataFrame, alpha: float) -> CpuComparison:
 def stack_seconds(rows: pd.DataFrame) -> pd.Series:
     """CPU seconds of the stack in each trial; NaN where a party that must be there was not measured.
 
-    OpenSSL has neither daemon nor boundary; under the preload boundary there is no supervisor.
+    Stacks in the process have neither daemon nor boundary, proxies stand where the daemon does; under the preload
+    boundary there is no supervisor.
     """
-    is_ssa = rows["stack"] == "ssa"
-    daemon = rows["daemon_s"].where(is_ssa, 0.0)
+    is_ssa = rows["stack"].isin([stack.value for stack in Stack if stack.is_ssa])
+    is_proxy = rows["stack"].isin([stack.value for stack in Stack if stack.is_proxy])
+    daemon = rows["daemon_s"].where(is_ssa | is_proxy, 0.0)
     boundary = rows["boundary_s"].where(is_ssa & (rows["boundary"] != "preload").fillna(True), 0.0)
     return rows["clients_s"] + daemon + boundary
 

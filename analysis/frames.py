@@ -19,7 +19,15 @@ NS_PER_MS = 1e6
 NS_PER_S = 1e9
 BYTES_PER_MEGABYTE = 1e6
 PARTIES = ("clients", "daemon", "boundary", "server")
-NAMES = {Stack.OPENSSL: "OpenSSL", Stack.SSA: "SSA"}
+NAMES = {
+    Stack.OPENSSL: "OpenSSL",
+    Stack.SSA: "SSA",
+    Stack.PLAIN: "plain HTTP",
+    Stack.OPENSSL_C: "OpenSSL in C",
+    Stack.SSA_C: "SSA in C",
+    Stack.STUNNEL: "stunnel",
+    Stack.HAPROXY: "HAProxy",
+}
 SYNTHETIC_PRESET = "synthetic"
 
 
@@ -92,6 +100,11 @@ class Scenario:
         return self.manifest.stacks[0] == self.manifest.stacks[1]
 
     @property
+    def has_floor(self) -> bool:
+        """One arm is plain HTTP: what the other costs above it is told, and nothing is judged."""
+        return not self.is_aa and Stack.PLAIN in self.manifest.stacks
+
+    @property
     def injected_ms(self) -> float:
         """The delay that the plan put into the other arm, ms per process; 0 for none."""
         return self.manifest.inject_ms_per_process
@@ -121,7 +134,7 @@ def arm_names(manifest: Manifest, boundary: Boundary = Boundary.SECCOMP) -> tupl
     """
     names = dict(NAMES)
     if manifest.boundaries != (Boundary.SECCOMP,):
-        names[Stack.SSA] = f"{names[Stack.SSA]} {boundary}"
+        names |= {stack: f"{name} {boundary}" for stack, name in NAMES.items() if stack.is_ssa}
     first, second = (names[stack] for stack in manifest.stacks)
     if first == second:
         first, second = f"{first} A", f"{second} B"

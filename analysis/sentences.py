@@ -106,6 +106,8 @@ def _cost(cost: Cost) -> str:
 
 def judgement(verdict: Verdict) -> str:
     """The verdict, or why there is none."""
+    if verdict.has_floor:
+        return "No verdict: plain HTTP does no TLS, so it is the floor below the other, and no claim is tested"
     if verdict.design.underpowered:
         return f"Underpowered, so there is no verdict: {'; '.join(verdict.design.reasons)}"
     if verdict.is_aa:

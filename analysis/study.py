@@ -12,7 +12,7 @@ from importlib.metadata import version
 import pandas as pd
 
 import analysis
-from analysis import boundaries, checks, columns, cpu, equivalence, models, paper, power
+from analysis import boundaries, checks, columns, cpu, equivalence, libraries, models, paper, power
 from analysis.estimates import Missing, Result, or_missing
 from analysis.frames import Scenario, left_out
 from analysis.models import Fit, SlopeFit
@@ -66,7 +66,7 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
     design = power.assess(scenario.pairs, fit, scenario.complete_blocks, judgement)
     slopes = _slopes(fit, rows, alpha)
     difference: Result = slopes if isinstance(slopes, Missing) else slopes.difference
-    tests = confirm(difference, margins, comparison.ratio)
+    tests = () if scenario.has_floor else confirm(difference, margins, comparison.ratio)
     judged = None if design.underpowered else word(tests, margins, alpha)
     return Verdict(
         campaigns=scenario.names,
@@ -81,7 +81,9 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
         size_bytes=manifest.size_bytes,
         judgement=judgement,
         injected_ms_per_process=scenario.injected_ms,
-        word=None if scenario.is_aa or scenario.injected_ms else judged,
+        libraries=libraries.mismatch(scenario.campaigns[0], scenario.arms),
+        has_floor=scenario.has_floor,
+        word=None if scenario.is_aa or scenario.injected_ms or scenario.has_floor else judged,
         aa_passed=_aa_passed(difference, judged, alpha, scenario.injected_ms) if scenario.is_aa else None,
         slopes=slopes,
         difference_percent=_percent(fit, alpha),

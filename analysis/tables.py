@@ -104,4 +104,6 @@ def summary(study: Study) -> Iterator[RenderableType]:
     yield Text(sentences.cpu(verdict))
     if said := sentences.boundaries(verdict):
         yield Text(said)
+    if verdict.libraries:
+        yield Text(verdict.libraries, style="yellow")
     yield Text(sentences.judgement(verdict), style="bold")

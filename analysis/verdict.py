@@ -19,6 +19,7 @@ no           no        any       undecided
 shows neither.  An underpowered design gets no word at all.  In an A/A campaign the truth is known: nothing, or the
 delay that the plan injected.  It gets no word, and ``aa_passed`` says whether the interval contains the truth
 (for nothing: whether nothing was found).  A delay that was injected into another stack gets no word either.
+A comparison with plain HTTP is told and not judged: it does less, so no confirmatory test is made.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ class Verdict(Frozen):
     size_bytes: int
     judgement: Judgement
     injected_ms_per_process: float = Field(default=0.0, description="put into the other arm by the plan")
-    word: Word | None = Field(description="None when underpowered, A/A, or with an injected delay")
+    libraries: str = Field(default="", description="one sentence when the arms had different builds of OpenSSL")
+    has_floor: bool = Field(default=False, description="one arm is plain HTTP: nothing is tested, there is no word")
+    word: Word | None = Field(description="None when underpowered, A/A, with an injected delay or a floor")
     aa_passed: bool | None = Field(description="A/A only: the truth was found, see the docstring; None if underpowered")
     slopes: SlopeFit | Missing
     difference_percent: Result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats as _stats
 
+from analysis import libraries
 from analysis.errors import NotEnoughDataError
 from analysis.figures.style import (
     ARM_MARKERS,
@@ -26,8 +27,8 @@ from analysis.figures.style import (
     styled,
     synthetic_mark,
 )
-from analysis.frames import Scenario
-from harness.records import Link
+from analysis.frames import NAMES, Scenario
+from harness.records import Link, Stack
 
 stats: Any = _stats
 MS_PER_S = 1000
@@ -53,6 +54,7 @@ STYLES: dict[tuple[Link, int], dict[str, Any]] = {
     (Link.REMOTE, 1): {"color": SKY, "linestyle": "solid", "marker": "^"},
     (Link.REMOTE, 0): {"color": ORANGE, "linestyle": (0, (1, 1.2)), "marker": "D"},
 }
+FLOOR: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 2.5)), "marker": "", "linewidth": 1.2}
 SECOND_LOCAL: dict[int, dict[str, Any]] = {
     1: {"color": GREEN, "linestyle": (0, (6, 1.5, 1, 1.5)), "marker": "v"},
     0: {"color": PURPLE, "linestyle": (0, (2, 2)), "marker": "X"},
@@ -79,12 +81,22 @@ def draw(scenarios: Sequence[Scenario]) -> Figure:
         figure = canvas(6.4, 4.3)
         axes = figure.subplots()
         for place, scenario in enumerate(scenarios):
-            _lines(axes, scenario, _styles(scenario, scenarios), drawn=_drawn(scenario, scenarios[:place]))
+            left_out = _drawn(scenario, scenarios[:place]) | _above_floor(scenario, scenarios)
+            _lines(axes, scenario, _styles(scenario, scenarios), left_out)
         _frame(axes)
-        notes = "\n".join(dict.fromkeys(NOTES[scenario.link] for scenario in scenarios))
+        notes = "\n".join(dict.fromkeys(note for scenario in scenarios for note in _notes(scenario)))
         figure.supxlabel(f"{notes}\nbands: 95 % of the mean", fontsize=7.5, x=0.01, ha="left")
         synthetic_mark(figure, any(scenario.is_synthetic for scenario in scenarios))
     return figure
+
+
+def _notes(scenario: Scenario) -> Iterator[str]:
+    """What must be known to read its lines."""
+    yield NOTES[scenario.link]
+    if said := libraries.mismatch(scenario.campaigns[0], scenario.arms):
+        yield said
+    if scenario.has_floor:
+        yield "plain HTTP: the floor, without TLS; no claim is tested against it"
 
 
 def _styles(scenario: Scenario, scenarios: Sequence[Scenario]) -> dict[int, dict[str, Any]]:
@@ -101,11 +113,18 @@ def _drawn(scenario: Scenario, before: Sequence[Scenario]) -> set[str]:
     return {name for other in before if other.names == scenario.names for name in other.arms}
 
 
-def _lines(axes: Axes, scenario: Scenario, styles: dict[int, dict[str, Any]], drawn: set[str]) -> None:
+def _above_floor(scenario: Scenario, scenarios: Sequence[Scenario]) -> set[str]:
+    """Of a campaign with a floor only the floor is drawn, where another one shows what stands above it."""
+    is_shown = any(other.link is scenario.link and not other.has_floor for other in scenarios)
+    return set(scenario.arms) - {NAMES[Stack.PLAIN]} if scenario.has_floor and is_shown else set()
+
+
+def _lines(axes: Axes, scenario: Scenario, styles: dict[int, dict[str, Any]], left_out: set[str]) -> None:
     table = means(scenario.rows)
     for arm in (1, 0):
-        name, style = scenario.arms[arm], styles[arm]
-        if name in drawn or name not in table.index.get_level_values(0):
+        name = scenario.arms[arm]
+        style = FLOOR if name == NAMES[Stack.PLAIN] else styles[arm]
+        if name in left_out or name not in table.index.get_level_values(0):
             continue
         line = table.loc[name]
         label = f"{name} ({WHERE[scenario.link]})"
