@@ -18,7 +18,7 @@ from harness.errors import CannotError, HarnessError, PartyLostError
 from harness.links import Link, LinkError
 from harness.parties import Daemon, Fleet
 from harness.plan import Plan
-from harness.records import Stack
+from harness.records import Profile, Stack
 from harness.routes import Route
 from webservers import (
     NotAvailableError,
@@ -46,8 +46,18 @@ class Ensemble:
     """The server (None: a remote one), the daemon (None: no SSA in the plan) and one fleet for each route."""
 
     def __init__(
-        self, plan: Plan, link: Link, directory: Path, file: File, server: tuple[str, ServerConfig] | None
+        self,
+        plan: Plan,
+        link: Link,
+        directory: Path,
+        file: File,
+        server: tuple[str, ServerConfig] | None,
+        *,
+        profile: Profile = Profile.SOUND,
+        policy: Path | None = None,
     ) -> None:
+        self._profile = profile
+        self._policy = policy
         self._plan = plan
         self._link = link
         self._directory = directory
@@ -77,7 +87,8 @@ class Ensemble:
             path=self.file.path,
             ca_file=str(self.file.ca_file),
             size_bytes=self.file.size_bytes,
-            read_size_bytes=self._plan.read_size_bytes,
+            read_size_bytes=self._plan.read_size(self._profile),
+            profile=self._profile.value,
         )
 
     @asynccontextmanager
@@ -153,7 +164,7 @@ class Ensemble:
         if self.daemon is not None:
             await self.daemon.stop()
         workers = self._plan.workers or len(os.sched_getaffinity(0))
-        self.daemon = Daemon(self._directory, workers, self._link.client_argv_prefix)
+        self.daemon = Daemon(self._directory, workers, self._link.client_argv_prefix, self._policy)
         await self.daemon.start()
 
     async def _start_fleet(self, route: Route) -> None:
