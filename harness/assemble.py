@@ -13,7 +13,7 @@ from harness.links import Counters
 from harness.links.interface import LATE_BOUNDS_NS
 from harness.order import PlannedTrial
 from harness.plan import Plan
-from harness.records import Cpu, LinkSample, Outcome, Sample, Trial
+from harness.records import Cpu, LinkSample, Outcome, Profile, Sample, Trial
 from harness.records import Link as LinkKind
 from harness.routes import Route
 from harness.validity import Terms, body_error, emulator_fault, judge
@@ -23,7 +23,7 @@ Report = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Setting:
-    """What is the same for all trials of a campaign."""
+    """What is the same for all trials of one part of a campaign."""
 
     plan: Plan
     campaign: str
@@ -31,6 +31,7 @@ class Setting:
     server: str
     sha256: str  # of the body
     agreed: Mapping[Route, Terms]
+    profile: Profile = Profile.SOUND
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Observed:
     boundary: Cpu | None = None
     server: Cpu | None = None
     emulator: Cpu | None = None
+    link_changed: str = ""  # in which way the link is no longer what it was opened as
     link: Counters = field(default_factory=lambda: Counters(None, None, None))
     load_1min: float | None = None
 
@@ -72,6 +74,8 @@ def assemble(
     outcome, reason = judge(samples, planned.n, setting.agreed[planned.route], planned.stack)
     if outcome is Outcome.OK and setting.link is LinkKind.WAN and (fault := emulator_fault(observed.link.emulator)):
         outcome, reason = Outcome.INVALID, fault
+    if outcome is Outcome.OK and observed.link_changed:
+        outcome, reason = Outcome.INVALID, observed.link_changed
     if observed.lost:
         outcome, reason = Outcome.ABORTED, observed.lost.splitlines()[0]
     return _trial(identity, setting, observed, samples, (outcome, reason)), samples
@@ -172,12 +176,12 @@ def _trial(
         arm=planned.arm,
         stack=planned.stack,
         n=planned.n,
-        profile=plan.profile,
+        profile=setting.profile,
         link=setting.link,
         server=setting.server,
         boundary=planned.boundary,
         size_bytes=plan.size_bytes,
-        read_size_bytes=plan.read_size_bytes,
+        read_size_bytes=plan.read_size(setting.profile),
         outcome=verdict[0],
         reason=verdict[1],
         seed=plan.seed,

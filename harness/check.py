@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.jsonl import is_torn, read_lines_file
 from harness.ledger import Ledger
 from harness.records import Link, LinkSample, Outcome, Record, Sample, Trial
-from harness.runner import order_of
+from harness.runner import links_of, order_of
 
 Key = tuple[str, int]
 
@@ -43,7 +43,11 @@ def _header(campaign: Campaign) -> Iterator[str]:
     plan, manifest = campaign.plan, campaign.manifest
     if manifest.plan_sha256 != plan.sha256:
         yield "plan.json: the plan is not the one that the campaign began with (its hash differs)."
-    for name in ("preset", "profile", "size_bytes", "levels", "blocks", "stacks", "boundaries", "seed", "judgement"):
+    if plan.every_profile != (manifest.profiles or (manifest.profile,)):
+        yield "plan.json: plan and manifest disagree about profiles."
+    if plan.links and plan.links != manifest.links:
+        yield "plan.json: plan and manifest disagree about links."
+    for name in ("preset", "size_bytes", "levels", "blocks", "stacks", "boundaries", "seed", "judgement"):
         if getattr(plan, name) != getattr(manifest, name):
             yield f"plan.json: plan and manifest disagree about {name}."
 
@@ -56,7 +60,7 @@ def _torn(path: Path) -> Iterator[str]:
 
 
 def _follows_plan(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
-    ledger = Ledger(order_of(campaign.plan), campaign.plan.max_attempts)
+    ledger = Ledger(order_of(campaign.plan, links_of(campaign.manifest)), campaign.plan.max_attempts)
     for trial in trials:
         try:
             ledger.record(trial.trial_id, trial.attempt, ok=trial.outcome is Outcome.OK)
@@ -74,7 +78,8 @@ def _follows_plan(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
 
 
 def _trials(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
-    planned = {trial.trial_id: trial for pair in order_of(campaign.plan) for trial in pair.trials}
+    order = order_of(campaign.plan, links_of(campaign.manifest))
+    planned = {trial.trial_id: trial for pair in order for trial in pair.trials}
     for place, trial in enumerate(trials):
         if trial.sequence != place:
             yield f"trials.jsonl: {trial.trial_id} has sequence {trial.sequence}, but stands in place {place}."
@@ -84,6 +89,8 @@ def _trials(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
         for name in ("block", "pair", "position", "arm", "stack", "n", "boundary"):
             if expected is not None and getattr(trial, name) != getattr(expected, name):
                 yield f"trials.jsonl: {trial.trial_id} is not as planned: {name} is {getattr(trial, name)}."
+        if expected is not None and (trial.link.value, trial.profile) != (expected.part.link, expected.part.profile):
+            yield f"trials.jsonl: {trial.trial_id} is not of the part that was planned, {expected.part}."
 
 
 def _samples(trials: Sequence[Trial], samples: Sequence[Sample]) -> Iterator[str]:
@@ -102,14 +109,14 @@ def _samples(trials: Sequence[Trial], samples: Sequence[Sample]) -> Iterator[str
 
 def _links(campaign: Campaign, trials: Sequence[Trial], links: Sequence[LinkSample] | None) -> Iterator[str]:
     if links is None:
-        if campaign.manifest.link is Link.WAN:
+        if Link.WAN in links_of(campaign.manifest):
             yield f"{LINKS}: is missing, so nobody can tell whether the emulated link was one."
         return
     recorded = {(trial.trial_id, trial.attempt): trial.sequence for trial in trials}
     for link in links:
         if recorded.get((link.trial_id, link.attempt)) != link.sequence:
             yield f"{LINKS}: {link.trial_id}, attempt {link.attempt}, was never recorded as trial {link.sequence}."
-    if campaign.manifest.link is Link.WAN and len(links) != len(trials):
+    if Link.WAN in links_of(campaign.manifest) and len(links) != len(trials):
         yield f"{LINKS}: has {len(links)} lines for {len(trials)} trials."
 
 

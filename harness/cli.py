@@ -23,6 +23,7 @@ from harness import check as checking
 from harness import runner
 from harness.errors import HarnessError, UsageError
 from harness.forecast import campaign_s, in_words
+from harness.order import in_turn
 from harness.plan import PRESETS, Plan, load_file, load_preset, parse_changes
 from harness.progress import Reporter, reporter
 from harness.signals import InterruptedBySignalError, raised_as_exceptions
@@ -261,7 +262,7 @@ def _print_json(chosen: Plan) -> None:
         "plan": chosen.model_dump(mode="json"),
         "plan_sha256": chosen.sha256,
         "expected_s": round(campaign_s(chosen), 1),
-        "trials": [asdict(trial) for pair in pairs for trial in pair.trials],
+        "trials": [asdict(trial) for trial in in_turn(pairs)],
     }
     sys.stdout.write(json.dumps(content, indent=2) + "\n")
 

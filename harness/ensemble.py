@@ -21,7 +21,7 @@ from harness.links import Link, LinkError
 from harness.parties import Daemon, Fleet, Party, Proxy
 from harness.plan import Plan
 from harness.proxies.kinds import Settings
-from harness.records import Stack
+from harness.records import Profile, Stack
 from harness.routes import Route
 from webservers import (
     NotAvailableError,
@@ -53,8 +53,18 @@ class Ensemble:
     """
 
     def __init__(
-        self, plan: Plan, link: Link, directory: Path, file: File, server: tuple[str, ServerConfig] | None
+        self,
+        plan: Plan,
+        link: Link,
+        directory: Path,
+        file: File,
+        server: tuple[str, ServerConfig] | None,
+        *,
+        profile: Profile = Profile.SOUND,
+        policy: Path | None = None,
     ) -> None:
+        self._profile = profile
+        self._policy = policy
         self._plan = plan
         self._link = link
         self._directory = directory
@@ -91,7 +101,8 @@ class Ensemble:
             path=self.file.path,
             ca_file=str(self.file.ca_file),
             size_bytes=self.file.size_bytes,
-            read_size_bytes=self._plan.read_size_bytes,
+            read_size_bytes=self._plan.read_size(self._profile),
+            profile=self._profile.value,
             proxy_port=proxy.port if proxy is not None else 0,
         )
 
@@ -209,7 +220,7 @@ class Ensemble:
                 await fleet.stop()
         if self.daemon is not None:
             await self.daemon.stop()
-        self.daemon = Daemon(self._directory, self._workers, self._link.client_argv_prefix)
+        self.daemon = Daemon(self._directory, self._workers, self._link.client_argv_prefix, self._policy)
         await self.daemon.start()
 
     async def _start_fleet(self, route: Route) -> None:

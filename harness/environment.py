@@ -8,6 +8,7 @@ change.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from harness import checks, machine, versions
@@ -24,8 +25,8 @@ class Describes(Protocol):
         """Plain values for environment.json."""
 
 
-def capture(link: Describes, server: Describes | None) -> Environment:
-    """Look at everything now.  The link is open and the server started; None is a server that is not ours."""
+def capture(link: Describes, server: Describes | None, other_links: Sequence[Describes] = ()) -> Environment:
+    """Look at everything now.  The links are open and the server started; None is a server that is not ours."""
     found: Environment = {
         "schema_version": SCHEMA_VERSION,
         "link": link.describe(),
@@ -33,8 +34,22 @@ def capture(link: Describes, server: Describes | None) -> Environment:
         "versions": versions.capture(),
         "machine": machine.capture(),
     }
+    if other_links:
+        found["links"] = {
+            described["kind"]: described for described in (one.describe() for one in (link, *other_links))
+        }
     plain: Environment = json.loads(json.dumps(found))  # as it will be read again: lists, no tuples
-    return {"fingerprint": fingerprint(plain), **plain, "warnings": checks.find_warnings(plain)}
+    return {"fingerprint": fingerprint(plain), **plain, "warnings": _warnings(plain)}
+
+
+def _warnings(plain: Environment) -> list[dict[str, str]]:
+    """What each of the links makes worth less, each thing once."""
+    found = [
+        warning
+        for link in plain.get("links", {"": plain["link"]}).values()
+        for warning in checks.find_warnings(plain | {"link": link})
+    ]
+    return [warning for at, warning in enumerate(found) if warning not in found[:at]]
 
 
 def fingerprint(environment: Environment) -> dict[str, Any]:
@@ -58,6 +73,12 @@ def fingerprint(environment: Environment) -> dict[str, Any]:
         "versions.git.revision": version["git"]["revision"],
         "versions.source_sha256": version["source_sha256"],
         **{f"link.{name}": link.get(name) for name in _LINK},
+        **{
+            f"links.{kind}.{name}": other.get(name)
+            for kind, other in environment.get("links", {}).items()
+            if other != link
+            for name in _LINK
+        },
         **{f"server.{name}": server.get(name) for name in _SERVER},
     }
 

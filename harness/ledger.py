@@ -34,11 +34,11 @@ class Ledger:
         self._order = order
         self._max_attempts = max_attempts
         self._states = {pair.pair: _State() for pair in order}
-        self._place = {trial.trial_id: trial for pair in order for trial in pair.trials}
+        self._planned = {trial.trial_id: trial for pair in order for trial in pair.trials}
 
     def record(self, trial_id: str, attempt: int, *, ok: bool) -> None:
         """A trial was recorded.  ValueError when it is not one that was due."""
-        planned = self._place.get(trial_id)
+        planned = self._planned.get(trial_id)
         if planned is None:
             raise ValueError(f"{trial_id} is not in the plan")
         state = self._states[planned.pair]
@@ -64,7 +64,11 @@ class Ledger:
             return None
         block = min(pair.block for pair in open_pairs)
         in_block = [pair for pair in open_pairs if pair.block == block]
-        return min(in_block, key=lambda pair: (self._states[pair.pair].attempt, pair.pair))
+        return min(in_block, key=self._turn)
+
+    def _turn(self, pair: PlannedPair) -> tuple[int, int]:
+        state = self._states[pair.pair]
+        return state.attempt, pair.trials[state.done].place
 
     def _open(self) -> Iterator[PlannedPair]:
         for pair in self._order:

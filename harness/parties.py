@@ -142,12 +142,13 @@ class Party(ABC):
 
 
 class Daemon(Party):
-    """ssad and its workers, behind the guard."""
+    """ssad and its workers, behind the guard.  ``policy``: instead of the system's."""
 
     _grace_s = _STOP_GRACE_S + 3.0  # the guard's own, and time to bury everybody
 
-    def __init__(self, directory: Path, workers: int, argv_prefix: Sequence[str]) -> None:
+    def __init__(self, directory: Path, workers: int, argv_prefix: Sequence[str], policy: Path | None = None) -> None:
         super().__init__("SSA daemon", directory / "ssad.log")
+        self._policy = policy
         self.socket = directory / "ssad.sock"
         self._workers = workers
         self._prefix = argv_prefix
@@ -159,6 +160,8 @@ class Daemon(Party):
         program = [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(self.socket)]
         if self._workers:
             program += ["--workers", str(self._workers)]
+        if self._policy is not None:
+            program += ["--policy", str(self._policy)]
         light = [sys.executable, "-I", "-S", guard.__file__, str(_STOP_GRACE_S), "--"]
         return [*self._prefix, *light, *program]
 

@@ -27,7 +27,8 @@ from harness.routes import Route, routes
 
 PRESETS = ("smoke", "standard", "paper", "aa", "inject")
 MAX_PROCESSES = 1000
-YOUNGER_FIELDS = ("inject_ms_per_process", "rate_mbit_s", "rtt_ms", "links", "profiles", "stop_at_ci_width_ms")
+PUBLISHED_READ_BYTES = 1024
+YOUNGER_FIELDS = ("inject_ms_per_process", "rate_mbit_s", "rtt_ms", "links", "profiles")
 """Fields younger than campaigns on record: at their default they are no part of the hash, which so stays."""
 
 
@@ -69,12 +70,6 @@ class Plan(BaseModel):
         ge=0,
         le=1000,
         description="held back for each process of a trial: every client of the second arm begins n times this later",
-    )
-    stop_at_ci_width_ms: float | None = Field(
-        None,
-        gt=0,
-        description="adaptive: end after a whole block when every confidence interval is narrower, ms per process;"
-        " blocks is then the most that are run",
     )
     judgement: Judgement = Field(
         default_factory=lambda: Judgement.model_validate({}), description="what the analysis obeys"
@@ -125,6 +120,10 @@ class Plan(BaseModel):
     def every_profile(self) -> tuple[Profile, ...]:
         """The profiles, each of which is run on each link."""
         return self.profiles or (self.profile,)
+
+    def read_size(self, profile: Profile) -> int:
+        """Most that one read asks for, bytes: the published harness's own in its profile."""
+        return PUBLISHED_READ_BYTES if profile is Profile.PAPER_2018 else self.read_size_bytes
 
     @property
     def boundaries(self) -> tuple[Boundary, ...]:

@@ -250,34 +250,11 @@ class Manifest(Record):
     inject_ms_per_process: float = Field(default=0.0, ge=0, description="held back in the second arm, a known truth")
     links: tuple[Link, ...] = Field(default=(), description="every link; older campaigns have one, and do not say so")
     profiles: tuple[Profile, ...] = Field(default=(), description="every profile; likewise")
-    stop_at_ci_width_ms: float | None = Field(
-        default=None, gt=0, description="adaptive: blocks is a maximum, and interim.jsonl says why it ended"
-    )
 
     @property
     def parts(self) -> tuple[tuple[Link, Profile], ...]:
         """What is judged apart, never in one fit: each profile on each link."""
         return tuple(product(self.links or (self.link,), self.profiles or (self.profile,)))
-
-
-class InterimWidth(Record):
-    """How precise one comparison is so far."""
-
-    link: Link
-    profile: Profile
-    boundary: Boundary | None
-    ci_width_ms: float | None = Field(
-        description="of the slope difference's confidence interval, ms per process; None: cannot be fitted yet"
-    )
-
-
-class Interim(Record):
-    """One look at the data after a whole block: ``interim.jsonl``, of plans with ``stop_at_ci_width_ms``."""
-
-    schema_version: int = Field(default=SCHEMA_VERSION, description="of this file's format")
-    after_blocks: int = Field(ge=1, description="whole blocks recorded so far")
-    widths: tuple[InterimWidth, ...]
-    stop: bool = Field(description="whether every interval was narrow enough, so that the campaign ended here")
 
 
 CAMPAIGN_FILES = ("plan.json", "environment.json", "trials.jsonl", "samples.jsonl")

@@ -1,6 +1,7 @@
-"""Everything that a campaign runs on, from a plan: the link, a work directory, the file, the server's certificates.
+"""Everything that a campaign runs on, from a plan: the links, a work directory, the file, the server's certificates.
 
-Built outside trio (links are synchronous), torn down in peace; the processes themselves are the ensemble's.
+Built outside trio (links are synchronous), torn down in peace; the processes themselves are the ensembles'.  Each
+part of a campaign, a profile on a link, has an ensemble of its own; those that are not at work sleep.
 """
 
 from __future__ import annotations
@@ -8,46 +9,88 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness import trust_store
 from harness.ensemble import Ensemble, File
 from harness.errors import CannotError, HarnessError, UsageError
 from harness.links import Link, LinkError, LinkUnavailableError, LinkUsageError, choose
 from harness.links.remote import target_of
+from harness.memory import available_bytes
+from harness.order import Part
 from harness.plan import Plan
+from harness.policies import policy
+from harness.records import Profile
 from harness.signals import closed_in_peace
 from webservers import Authority, Content, KeyType, ServerConfig
 
 _KEY_TYPES: dict[str, KeyType] = {"ecdsa": "ecdsa-p256", "rsa": "rsa-2048"}
 _CLIENT_BYTES = 32_000_000  # of one client process besides the body's buffer
+_PART_BYTES = 250_000_000  # of a server, a daemon and two fleets
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A link that is open and an ensemble that can be started."""
+    """One part of a campaign: a link that is open, and an ensemble for a profile that can be started."""
 
     link: Link
     ensemble: Ensemble
     server: str  # granian, nginx, external
+    profile: Profile = Profile.SOUND
+
+    @property
+    def part(self) -> Part:
+        """Where it belongs in the order."""
+        return Part(self.link.kind, self.profile)
 
 
 @contextmanager
-def stage(plan: Plan, link_kind: str) -> Iterator[Stage]:
-    """Open the link and lay out the files; everything is gone at the end.  HarnessError in one sentence."""
+def stages(plan: Plan, kinds: Sequence[str]) -> Iterator[tuple[Stage, ...]]:
+    """Open the links of these kinds and lay out the files: one stage for each profile on each link.
+
+    Everything is gone at the end.  HarnessError in one sentence.
+    """
     _require_memory(plan)
     if plan.url is not None:
         _ca_file(plan)
-    link = _choose(plan, link_kind)
+    links = [_choose(plan, kind) for kind in kinds]
     directory = tempfile.TemporaryDirectory(prefix="ssa-bench-", ignore_cleanup_errors=True)
-    with closed_in_peace(directory) as path, closed_in_peace(_opened(link)):
-        if plan.url is not None:
-            yield Stage(link, _remote(plan, plan.url, link, Path(path)), "external")
-        else:
-            kind = "granian" if plan.server == "auto" else plan.server
-            yield Stage(link, _local(plan, kind, link, Path(path)), kind)
+    with closed_in_peace(directory) as name, ExitStack() as opened:
+        for link in links:
+            opened.enter_context(closed_in_peace(_opened(link)))
+        yield _laid_out(plan, links, Path(name))
+
+
+def _laid_out(plan: Plan, links: Sequence[Link], directory: Path) -> tuple[Stage, ...]:
+    """The server's file and certificates, which all parts share, and each part's own directory."""
+    kind = "external" if plan.url is not None else "granian" if plan.server == "auto" else plan.server
+    try:
+        file, config = _remote(plan, plan.url) if plan.url is not None else _local(plan, directory)
+        system = _trust_store(file.ca_file, directory) if Profile.COLD_START in plan.every_profile else file.ca_file
+        found: list[Stage] = []
+        for link in links:
+            for profile in plan.every_profile:
+                own = directory / str(len(found))
+                own.mkdir()
+                text = policy(profile, system)
+                if text is not None:
+                    (own / "policy.toml").write_text(text, encoding="utf-8")
+                ensemble = Ensemble(
+                    plan,
+                    link,
+                    own,
+                    replace(file, ca_file=system) if profile is Profile.COLD_START else file,
+                    (kind, _served(config, link, own / kind)) if config is not None else None,
+                    profile=profile,
+                    policy=own / "policy.toml" if text is not None else None,
+                )
+                found.append(Stage(link, ensemble, kind, profile))
+    except OSError as error:
+        raise HarnessError(f"Cannot write into {directory}: {error.strerror}.") from error
+    return tuple(found)
 
 
 def _choose(plan: Plan, kind: str) -> Link:
@@ -75,22 +118,17 @@ def _opened(link: Link) -> Iterator[Link]:
         context.__exit__(None, None, None)
 
 
-def _local(plan: Plan, kind: str, link: Link, directory: Path) -> Ensemble:
+def _local(plan: Plan, directory: Path) -> tuple[File, ServerConfig]:
     key_type = _KEY_TYPES[plan.key_type]
-    try:
-        credentials = Authority.create(key_type).issue(directory / "certificates", key_type=key_type)
-        content = Content.write(directory / "www", plan.size_bytes)
-    except OSError as error:
-        raise HarnessError(f"Cannot write into {directory}: {error.strerror}.") from error
+    credentials = Authority.create(key_type).issue(directory / "certificates", key_type=key_type)
+    content = Content.write(directory / "www", plan.size_bytes)
     config = ServerConfig(
         document_root=directory / "www",
         certificate_chain=credentials.chain,
         private_key=credentials.key,
-        run_directory=directory / kind,
+        run_directory=directory,
         server_name=credentials.server_name,
-        address=link.server_address,
         workers=plan.workers or len(os.sched_getaffinity(0)),
-        argv_prefix=link.server_argv_prefix,
     )
     file = File(
         path=f"/{content.name}",
@@ -100,10 +138,17 @@ def _local(plan: Plan, kind: str, link: Link, directory: Path) -> Ensemble:
         size_bytes=content.size_bytes,
         sha256=content.sha256,
     )
-    return Ensemble(plan, link, directory, file, (kind, config))
+    return file, config
 
 
-def _remote(plan: Plan, url: str, link: Link, directory: Path) -> Ensemble:
+def _served(config: ServerConfig, link: Link, run_directory: Path) -> ServerConfig:
+    """The same server at the far end of a link."""
+    return replace(
+        config, run_directory=run_directory, address=link.server_address, argv_prefix=link.server_argv_prefix
+    )
+
+
+def _remote(plan: Plan, url: str) -> tuple[File, None]:
     target = target_of(url)
     file = File(
         path=target.path,
@@ -113,7 +158,12 @@ def _remote(plan: Plan, url: str, link: Link, directory: Path) -> Ensemble:
         size_bytes=plan.size_bytes,
         sha256=None,
     )
-    return Ensemble(plan, link, directory, file, None)
+    return file, None
+
+
+def _trust_store(own: Path, directory: Path) -> Path:
+    """What stands for the system's trust store."""
+    return trust_store.write(directory / "trust-store.pem", own.read_bytes())
 
 
 def _ca_file(plan: Plan) -> Path:
@@ -134,11 +184,16 @@ def _ca_file(plan: Plan) -> Path:
 
 def _require_memory(plan: Plan) -> None:
     """CannotError when n processes and their bodies would not fit."""
-    needed = plan.levels[-1] * (plan.size_bytes + _CLIENT_BYTES)
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), needed)
-    if needed > free:
-        raise CannotError(
-            f"{plan.levels[-1]} processes with {plan.size_bytes} bytes each need about {needed / 1e9:.1f} GB of"
-            f" memory, and {free / 1e9:.1f} GB are free; choose smaller levels or a smaller size_bytes."
-        )
+    free = available_bytes()
+    if free is None:
+        return
+    each, n = plan.size_bytes + _CLIENT_BYTES, plan.levels[-1]
+    others = len(plan.every_link) * len(plan.every_profile) * _PART_BYTES
+    if n * each + others <= free:
+        return
+    fit = max(0, (free - others) // each)
+    raise CannotError(
+        f"{n} processes with {plan.size_bytes} bytes each, their server and daemon need about"
+        f" {(n * each + others) / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: {fit or 'not even one'}"
+        f" {'of them fit' if fit else 'fits'}; choose {f'levels up to {fit}, or ' if fit else ''}a smaller size_bytes."
+    )

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import trio
+
 from harness import cpu
 from harness.assemble import Observed
 from harness.clients.target import Target
@@ -77,6 +79,7 @@ async def _three_steps(
         meters = Meters(ensemble, link, route)
         done = await fleet.release(timeout_s)
         meters.read(observed)
+        observed.link_changed = await trio.to_thread.run_sync(link.changed)
         observed.release_ns = int(done["release_ns"])
     # Those that never became ready have no time left: they are killed, and reported as late.
     observed.reports = await fleet.collect(timeout_s if ready["in_time"] else 0.0)

@@ -127,6 +127,10 @@ class Link(ABC):
         if sentence := self.lost():
             raise LinkError(sentence)
 
+    def changed(self) -> str:
+        """One sentence when the link is not what it was opened as; empty while it is, and where nobody can tell."""
+        return ""
+
     @abstractmethod
     def counters(self) -> Counters:
         """What the kernel counted until now."""

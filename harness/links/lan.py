@@ -121,6 +121,9 @@ class Lan(Link):
         require_same(now.namespaces, now.buckets)
         return self.rtt_idle_us
 
+    def changed(self) -> str:
+        return change_of(self._now.namespaces, self._now.buckets)
+
     def counters(self) -> Counters:
         return counters.read_counters(self._now.interfaces, SERVER, self._now.snmp)
 
@@ -161,14 +164,22 @@ def two_namespaces(stack: contextlib.ExitStack) -> dict[str, str]:
     return names
 
 
+def change_of(names: dict[str, str], buckets: dict[str, wire.Bucket]) -> str:
+    """One sentence when the kernel's token buckets are not what they were; empty when they are."""
+    for role, name in names.items():
+        try:
+            found = inside(name, partial(wire.read_bucket, role))
+        except LinkUnavailableError as error:
+            return f"The link has changed under way, at the {role}'s end: {error}"
+        if found != buckets[role]:
+            return f"The link has changed under way: the {role}'s token bucket was {buckets[role]} and is {found} now."
+    return ""
+
+
 def require_same(names: dict[str, str], buckets: dict[str, wire.Bucket]) -> None:
     """LinkError when the kernel's token buckets are not what they were."""
-    for role, name in names.items():
-        found = inside(name, partial(wire.read_bucket, role))
-        if found != buckets[role]:
-            raise LinkError(
-                f"The link has changed under way: the {role}'s token bucket was {buckets[role]} and is {found} now."
-            )
+    if sentence := change_of(names, buckets):
+        raise LinkError(sentence)
 
 
 def kept(stack: contextlib.ExitStack, descriptor: int) -> int:

@@ -178,6 +178,9 @@ class Wan(Link):
             self._end_emulator()
             self._opened = replace(self._now, buckets=self._join(names), idle=self._measure(names))
 
+    def changed(self) -> str:
+        return lan.change_of(self._now.namespaces, self._now.buckets)
+
     def counters(self) -> Counters:
         now = self._now
         delivered, dropped, *late = self._running.words
