@@ -29,8 +29,9 @@ Reading order
 - ``sizing``: how many blocks the next campaign needs
 - ``files``, ``artefacts``: how files are written, and which
 - ``synthetic``, ``selfcheck``: campaigns with a known truth, labelled as such; the pipeline tried on them
-- ``cli``, ``console``, ``comparing``, ``planning``, ``verification``: ``python -m analysis``; is a recorded verdict
-  still what the data say
+- ``claims``: what plan files claim, beside what was recorded
+- ``cli``, ``console``, ``comparing``, ``planning``, ``claiming``, ``verification``: ``python -m analysis``;
+  is a recorded verdict still what the data say
 - ``notebook``: what the notebooks need beside this
 
 Files are read in ``load`` and written through ``files.put`` (and ``synthetic.write``); all else is pure: no

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis.claiming import claims
 from analysis.comparing import compare
 from analysis.console import err_console, one_sentence, out_console
 from analysis.errors import AnalysisError, DataError
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(compare)
 app.command()(power)
+app.command()(claims)
 
 Directories = Annotated[
     list[Path], typer.Argument(metavar="DIR...", help="Directories of campaigns.", show_default=False)

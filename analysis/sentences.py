@@ -5,6 +5,8 @@ Here numbers are rounded for reading; ``verdict.json`` has them whole.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from analysis.cpu import Cost
 from analysis.equivalence import Equivalence
 from analysis.estimates import Estimate, Missing
@@ -116,6 +118,41 @@ def judgement(verdict: Verdict) -> str:
         return f"No verdict: the plan put {_injected(verdict)}, so the difference is not the stacks' own"
     assert verdict.word is not None
     return f"Verdict: {verdict.word} ({meaning(verdict)})"
+
+
+def word(verdict: Verdict) -> str:
+    """The verdict in one word or two: equivalent, ..., underpowered, passed, failed, none."""
+    if verdict.design.underpowered:
+        return "underpowered"
+    if verdict.is_aa:
+        return "passed" if verdict.aa_passed else "failed"
+    return str(verdict.word or "none")
+
+
+def brief(verdict: Verdict, among: Sequence[Verdict] = ()) -> str:
+    """The result in half a line; ``among`` others of one campaign it says which it is."""
+    places = {name: str(getattr(verdict, name)) for name in ("link", "profile", "boundary")}
+    which = [
+        text for name, text in places.items() if len({str(getattr(other, name)) for other in (*among, verdict)}) > 1
+    ]
+    return f"{' '.join([*which, verdict.other])}: {brief_slope(verdict)}, {brief_cpu(verdict)}, {word(verdict)}"
+
+
+def brief_slope(verdict: Verdict) -> str:
+    """-0.623 (-0.738 to -0.507) ms per process."""
+    if isinstance(verdict.slopes, Missing):
+        return "slope not known"
+    ms = verdict.slopes.difference
+    return f"{signed(ms.value)} ({signed(ms.ci_low)} to {signed(ms.ci_high)}) ms per process"
+
+
+def brief_cpu(verdict: Verdict) -> str:
+    """CPU × 1.315 (1.304 to 1.327)."""
+    ratio = verdict.cpu.ratio
+    if isinstance(ratio, Missing):
+        return "CPU not known"
+    value, low, high = (significant(number, 4) for number in (ratio.value, ratio.ci_low, ratio.ci_high))
+    return f"CPU × {value} ({low} to {high})"
 
 
 def _injected(verdict: Verdict) -> str:

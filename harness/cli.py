@@ -20,7 +20,7 @@ from rich.table import Table
 
 from harness import archive as archiving
 from harness import check as checking
-from harness import runner
+from harness import recording, runner
 from harness.errors import HarnessError, UsageError
 from harness.forecast import campaign_s, in_words
 from harness.order import in_turn
@@ -179,6 +179,43 @@ def archive(directory: Directory) -> None:
     _out().print(f"{directory} is archived; {sums} lists its files.", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command()
+def record(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="One directory a claim is made in here.")] = Path(
+        "results"
+    ),
+    *,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="This plan's claim; may be repeated. Default: all.")
+    ] = None,
+    settings: Settings = None,
+    plans: Annotated[Path, typer.Option(metavar="DIR", help="Where the plan files are.")] = recording.PLANS,
+    write: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Make the sections 'claims' and 'quote' of this Markdown file anew."),
+    ] = None,
+) -> None:
+    """Record the campaign of every claim, archive it, and make the claim table and DIR/report.html.
+
+    What is recorded already (complete, same plan, same source) is left alone, so after an interruption the same
+    command goes on.
+    """
+    said = reporter()
+    dues = _guarded(lambda: recording.claims(only or [], parse_changes(settings or []), plans))
+    source = recording.source()
+    todo = [due for due in dues if not _guarded(lambda due=due: recording.is_recorded(due, out, source))]  # type: ignore[misc]
+    expected_s = sum(campaign_s(due.plan) for due in todo)
+    said.say(f"{len(dues)} claims, {len(todo)} of them to be recorded, about {in_words(expected_s)}.")
+    for due in todo:
+        said.say(f"{due.name}: {due.claim.says}")
+        path = _guarded(lambda due=due: recording.record(due, out, said, _analyse))  # type: ignore[misc]
+        said.say(f"{due.name}: recorded in {path}.")
+    targets = [str(due.target(out)) for due in recording.claims([], {}, plans) if due.target(out).is_dir()]
+    _guarded(lambda: _run_analysis("report", *targets, "--out", str(out)))
+    files = [argument for file in write or [] for argument in ("--write", str(file))]
+    _guarded(lambda: _run_analysis("claims", str(out), "--plans", str(plans), *files))
+
+
 def _load(
     preset: str | None,
     file: Path | None,
@@ -221,11 +258,16 @@ def _finish(said: Reporter, work: Callable[[], runner.Ending], *, analysis: bool
 
 
 def _analyse(path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "analysis", "all", str(path)], check=False)
+    _run_analysis("all", str(path))
+
+
+def _run_analysis(*arguments: str) -> None:
+    argv = [sys.executable, "-m", "analysis", *arguments]
+    done = subprocess.run(argv, check=False)
     if done.returncode != 0:
         raise HarnessError(
             f"The analysis failed (exit code {done.returncode}); the records are complete."
-            f" Try again with: python -m analysis all {path}"
+            f" Try again with: python -m analysis {' '.join(arguments)}"
         )
 
 

@@ -112,6 +112,18 @@ class Judgement(Record):
     min_blocks: int = Field(5, ge=2, description="fewer complete blocks are 'underpowered' whatever the residuals")
 
 
+class Claim(Record):
+    """``[claim]`` in a plan file: what the plan is run for; no part of the plan, nor of its hash."""
+
+    says: str = Field(min_length=1, description="the claim, one sentence")
+    expected: str = Field(min_length=1, description="what a repetition should find, in words")
+    minutes: int = Field(ge=1, description="on two cores")
+    data: str = Field("", pattern=r"^[a-z0-9-]*$", description="directory below results/; empty: the plan's name")
+    slope_ms: tuple[float, float] | None = Field(None, description="expected range of the slope difference")
+    cpu_ratio: tuple[float, float] | None = Field(None, description="expected range of the ratio of CPU per MB")
+    verdicts: tuple[str, ...] = Field((), description="expected verdicts; 'passed' for A/A, 'none' where there is none")
+
+
 class Cpu(Record):
     """CPU time of one party during a trial's window (set-up excluded).
 

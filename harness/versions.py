@@ -58,14 +58,14 @@ def _pyopenssl() -> str:
 
 
 def git(root: Path) -> dict[str, object]:
-    """Revision, and whether the tree differs from it.
+    """Revision, and whether the tree differs from it (but for what was recorded, in ``results``).
 
     Both None when ``root`` is not the top of a checkout.
     """
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top) != root:
         return {"revision": None, "dirty": None}
-    status = _git(root, "status", "--porcelain")
+    status = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
     return {"revision": _git(root, "rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
 
 
