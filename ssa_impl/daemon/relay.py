@@ -24,6 +24,7 @@ from ..errors import NetworkError, SsaError
 from ..tls.engine import Engine
 from .waits import (
     Rest,
+    Turn,
     has_hung_up,
     hung_up,
     receive_at_once,
@@ -58,7 +59,7 @@ class Wire:
         """how long it took to authenticate the peer"""
         self._outer = outer
         self._engine = engine
-        self._sending = trio.Lock()
+        self._sending = Turn()
         self._answers = b""
 
     async def receive(self) -> None:
@@ -73,17 +74,15 @@ class Wire:
 
     async def flush(self, abandoned: Callable[[], bool] = lambda: False) -> None:
         """Send all that the engine has made.  Raises NetworkError; ETIMEDOUT when stalled and ``abandoned``."""
-        if self._sending.locked():
-            await self._sending.acquire()
-        else:
-            self._sending.acquire_nowait()
+        await self._sending.take()
         try:
             while ciphertext := self._next_ciphertext():
-                await self._send(ciphertext, abandoned)
+                if (sent := send_now(self._outer, memoryview(ciphertext))) < len(ciphertext):
+                    await self._send(memoryview(ciphertext)[sent:], abandoned)
         except OSError as error:
             raise NetworkError.from_os("send", error) from None
         finally:
-            self._sending.release()
+            self._sending.give_up()
 
     def _next_ciphertext(self) -> bytes:
         answers, self._answers = self._answers, b""
@@ -96,7 +95,7 @@ class Wire:
         provokes answers and does not read them is heard no further: they would fill the memory.  Raises NetworkError.
         """
         self._answers += self._engine.output()
-        if self._answers and not self._sending.locked():
+        if self._answers and not self._sending.taken:
             try:
                 self._answers = self._answers[send_now(self._outer, memoryview(self._answers)) :]
             except OSError as error:
@@ -123,9 +122,8 @@ class Wire:
         except OSError:
             return
 
-    async def _send(self, ciphertext: bytes, abandoned: Callable[[], bool]) -> None:
+    async def _send(self, ciphertext: memoryview, abandoned: Callable[[], bool]) -> None:
         rest = Rest(ciphertext)
-        rest.pending = rest.pending[send_now(self._outer, rest.pending) :]
         while rest.pending:
             waiting_bytes = unacknowledged_bytes(self._outer)
             with trio.move_on_after(_STALL_S):

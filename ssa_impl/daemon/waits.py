@@ -45,6 +45,27 @@ async def receive_at_once(
         return received, waited
 
 
+class Turn:
+    """Who may send on one wire: one task after the other, in the order in which they came.
+
+    A trio.Lock does more, for a price that is paid several times in each connection: it knows its owner.
+    """
+
+    def __init__(self) -> None:
+        self.taken = False
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    async def take(self) -> None:
+        """Wait for one's turn; when nobody has it, nothing else runs."""
+        if self.taken:
+            await self._waiting.park()  # whoever gives it up passes it on
+        self.taken = True
+
+    def give_up(self) -> None:
+        """Let the next one have it."""
+        self.taken = bool(self._waiting.unpark())
+
+
 def send_now(sink: socket.socket, data: memoryview) -> int:
     """Send what the kernel takes at once; return how much.  OSError as the kernel says."""
     try:
@@ -56,7 +77,7 @@ def send_now(sink: socket.socket, data: memoryview) -> int:
 class Rest:
     """What the kernel has not taken yet; a cancelled send can be taken up again."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | memoryview) -> None:
         self.pending = memoryview(data)
 
 

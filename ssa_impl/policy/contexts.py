@@ -17,8 +17,8 @@ from OpenSSL import SSL
 
 from ..errors import ApplicationError, DaemonError, PolicyError
 from ..tls.acceptor import choose, is_ours, select_protocol
-from ..tls.binding import set_groups, set_server_name_callback, set_signature_algorithms
-from ..tls.reasons import note_verification
+from ..tls.binding import on_failed_verification, set_groups, set_server_name_callback, set_signature_algorithms
+from ..tls.reasons import note_failure
 from .ciphers import default_ciphers, is_tls_1_3
 from .key_log import log_secrets
 from .model import SECURITY_LEVEL, Identity, Role, Settings
@@ -76,7 +76,7 @@ def _context(settings: Settings) -> SSL.Context:
         names = ":".join(settings.signature_algorithms)
         raise PolicyError(f"OpenSSL does not take these signature algorithms: {names}")
     if settings.authenticate_peer:
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_verification)
+        on_failed_verification(context, SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_failure)
         context.set_verify_depth(settings.verify_depth)
         if settings.trust_system:
             _load_system_store(context)

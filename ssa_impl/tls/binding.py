@@ -32,6 +32,51 @@ def expect_name(connection: SSL.Connection, name: str) -> bool:
     return bool(_lib.X509_VERIFY_PARAM_set1_host(parameters, encoded, len(encoded)) == 1)
 
 
+_OUTPUT_BYTES = 262_144
+_output_room: Any = _ffi.new("char[]", _OUTPUT_BYTES)
+"""what leaves an engine passes through here, and is copied before anything else runs"""
+
+
+def take_output(connection: SSL.Connection) -> bytes:
+    """Return ciphertext to send, at most 256 KiB, empty when there is none (BIO_read(3)).
+
+    pyOpenSSL's bio_read() makes room anew each time, and says by an exception that there is nothing.
+    """
+    size = _lib.BIO_read(connection._from_ssl, _output_room, _OUTPUT_BYTES)
+    return bytes(_ffi.buffer(_output_room, size)) if size > 0 else b""
+
+
+def read_into(connection: SSL.Connection, room: memoryview) -> int:
+    """Decrypt into ``room`` itself (SSL_read(3)); 0: there is nothing to read now.  Raises SSL.Error otherwise.
+
+    pyOpenSSL's recv_into() decrypts into room of its own, and copies.
+    """
+    with _ffi.from_buffer(room, require_writable=True) as place:
+        size: int = _lib.SSL_read(connection._ssl, place, len(room))
+    if size > 0:
+        return size
+    if _lib.SSL_get_error(connection._ssl, size) != _lib.SSL_ERROR_WANT_READ:
+        connection._raise_ssl_error(connection._ssl, size)
+    return 0
+
+
+def on_failed_verification(context: SSL.Context, mode: int, note: Callable[..., bool]) -> None:
+    """As ``context.set_verify(mode, note)``, but ``note`` is called for what OpenSSL objects to only.
+
+    Most certificates are good, and each call costs as much as a small system call.
+    """
+    context.set_verify(mode, note)
+    tell: Any = context._verify_callback
+
+    def answer(ok: int, store: Any) -> int:
+        said: int = 1 if ok else tell(ok, store)
+        return said
+
+    callback = _ffi.callback("int (*)(int, X509_STORE_CTX *)", answer, error=0)
+    context._verify_callback = callback  # for as long as the context or one of its connections lives
+    _lib.SSL_CTX_set_verify(context._context, mode, callback)
+
+
 def session_reused(connection: SSL.Connection) -> bool:
     """Whether the handshake was abbreviated (SSL_session_reused(3))."""
     return bool(_lib.SSL_session_reused(connection._ssl) == 1)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import datetime
 import errno
+from collections.abc import Sequence
 
-from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL import SSL, crypto
 
 from ..errors import ApplicationError, CertificateError, PeerError, TruncationError
@@ -21,16 +21,15 @@ from ..names import is_ip_address
 from ..policy.model import Role, Settings
 from ..validation.model import Case
 from .acceptor import NoCommonProtocol
-from .binding import expect_name, session_reused, session_to_bytes, set_session_bytes
+from .binding import expect_name, read_into, session_reused, session_to_bytes, set_session_bytes, take_output
 from .evidence import gather
-from .negotiated import Negotiated
+from .negotiated import KeptChain, Negotiated, chain_pem
 from .reasons import explain, failed_verification, is_another_name, let_others_decide
 from .sessions import Resumable
 
 Buffer = bytes | memoryview
 
 _RECORD_BYTES = 16_384  # plain text of one record at most (RFC 8446 section 5.1)
-_OUTPUT_BYTES = 262_144
 
 
 class Engine:
@@ -103,11 +102,12 @@ class Engine:
         """
         if self._failure is not None:
             raise self._failure
+        if self.peer_closed:
+            return 0
         filled = 0
         try:
-            while filled < len(room) and not self.peer_closed:
-                filled += self._connection.recv_into(room[filled : filled + _RECORD_BYTES])
-        except SSL.WantReadError:
+            while filled < len(room) and (taken := read_into(self._connection, room[filled : filled + _RECORD_BYTES])):
+                filled += taken
             if self._wire_ended and not filled:
                 self._end_without_notice()
         except SSL.ZeroReturnError:
@@ -134,10 +134,7 @@ class Engine:
 
     def output(self) -> bytes:
         """Return ciphertext to send, empty when there is none; call until it is empty."""
-        try:
-            return self._connection.bio_read(_OUTPUT_BYTES)
-        except SSL.WantReadError:
-            return b""
+        return take_output(self._connection)
 
     def negotiated(self) -> Negotiated:
         """Return what the handshake agreed on."""
@@ -161,14 +158,13 @@ class Engine:
         session = self._connection.get_session()
         if session is None:
             return None
-        chain = (crypto.dump_certificate(crypto.FILETYPE_PEM, certificate) for certificate in self._peer_chain())
-        return Resumable(session_to_bytes(session), b"".join(chain))
+        return Resumable(session_to_bytes(session), chain_pem(self._peer_chain()))
 
-    def _peer_chain(self) -> tuple[crypto.X509, ...]:
+    def _peer_chain(self) -> Sequence[crypto.X509]:
         """Return what the peer presented, leaf first; an acceptor gets it from OpenSSL in two parts."""
         chain = self._connection.get_peer_cert_chain() or []
         if not chain and self._earlier is not None:
-            return tuple(map(crypto.X509.from_cryptography, load_pem_x509_certificates(self._earlier.chain_pem)))
+            return KeptChain(self._earlier.chain_pem)
         if self._accepting and (leaf := self._connection.get_peer_certificate()) is not None:
             chain.insert(0, leaf)
         return tuple(chain)

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
+from cryptography.x509 import load_pem_x509_certificates
 from OpenSSL import crypto
+
+
+class KeptChain(Sequence[crypto.X509]):
+    """The chain of an earlier handshake, read only when somebody asks for it."""
+
+    def __init__(self, pem: bytes) -> None:
+        self.pem = pem
+
+    @cached_property
+    def _certificates(self) -> tuple[crypto.X509, ...]:
+        return tuple(map(crypto.X509.from_cryptography, load_pem_x509_certificates(self.pem)))
+
+    @overload
+    def __getitem__(self, index: int) -> crypto.X509: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[crypto.X509]: ...
+    def __getitem__(self, index: int | slice) -> crypto.X509 | Sequence[crypto.X509]:
+        return self._certificates[index]
+
+    def __len__(self) -> int:
+        return len(self._certificates)
 
 
 @dataclass(frozen=True)
@@ -19,7 +43,7 @@ class Negotiated:
     resumed: bool
     server_name: str
     """SNI: what the initiator asked for, empty when it named nobody"""
-    peer_chain: tuple[crypto.X509, ...]
+    peer_chain: Sequence[crypto.X509]
     """leaf first, empty when the peer presented none"""
 
     @cached_property
@@ -32,8 +56,11 @@ class Negotiated:
     @cached_property
     def peer_chain_pem(self) -> str | None:
         """The chain as the peer sent it, leaf first, None when it presented none."""
-        return (
-            None
-            if not self.peer_chain
-            else "".join(crypto.dump_certificate(crypto.FILETYPE_PEM, c).decode() for c in self.peer_chain)
-        )
+        return chain_pem(self.peer_chain).decode("ascii") or None
+
+
+def chain_pem(chain: Sequence[crypto.X509]) -> bytes:
+    """Return a chain as PEM, leaf first."""
+    if isinstance(chain, KeptChain):
+        return chain.pem
+    return b"".join(crypto.dump_certificate(crypto.FILETYPE_PEM, certificate) for certificate in chain)

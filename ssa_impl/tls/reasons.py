@@ -24,15 +24,13 @@ class VerifyFailure:
     """whether the handshake goes on all the same, because the policy's other strategies decide afterwards"""
 
 
-def note_verification(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
+def note_failure(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
     """Verify callback: note what OpenSSL objects to, and agree with it unless the decision comes later."""
-    failure = connection.get_app_data()
-    if not ok:
-        failure = failure or VerifyFailure()
-        failure.codes.append(code)
-        failure.texts.append(f"{verification_text(code)} (depth {depth})")
-        connection.set_app_data(failure)
-    return bool(ok) or failure.goes_on
+    failure = connection.get_app_data() or VerifyFailure()
+    failure.codes.append(code)
+    failure.texts.append(f"{verification_text(code)} (depth {depth})")
+    connection.set_app_data(failure)
+    return bool(failure.goes_on)
 
 
 def let_others_decide(connection: SSL.Connection) -> None:
