@@ -64,6 +64,8 @@ async def _next_post(dispatch: socket.socket) -> tuple[bytes, list[int]] | None:
         except BlockingIOError:
             await trio.lowlevel.wait_readable(dispatch)
             continue
+        except ConnectionResetError:  # the parent has hung up without reading our last post
+            return None
         if not data:
             close_all(descriptors)
             return None
