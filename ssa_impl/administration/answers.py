@@ -17,7 +17,7 @@ class WorkerStatus:
     pid: int
     """0 while there is none"""
     state: str
-    """``ready``, ``starting`` or ``silent`` (it did not answer in time)"""
+    """``ready``, ``starting``, ``silent`` (it did not answer in time) or ``retired`` (it serves only what it has)"""
     sockets: int = 0
     """secure sockets open, connected or not"""
     restarts: int = 0

@@ -207,9 +207,9 @@ class Totals:
         self._told: dict[int, Snapshot] = {}
         self._ended: Snapshot = {}
 
-    def worker_ended(self, index: int) -> None:
-        """Count a worker that ended unasked."""
-        self._own["ssa_worker_restarts"][()][0] += 1
+    def worker_ended(self, index: int, *, unasked: bool = True) -> None:
+        """Keep what a worker has counted that has ended, and count it if it did so unasked."""
+        self._own["ssa_worker_restarts"][()][0] += unasked
         if last := self._told.pop(index, None):
             kept = {name: samples for name, samples in last.items() if KINDS[name] is not Kind.GAUGE}
             self._ended = merged([self._ended, kept])

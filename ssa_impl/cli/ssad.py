@@ -3,7 +3,12 @@
 Exit codes: 0 ended by SIGTERM or SIGINT, 2 bad usage or a policy that cannot be used, 3 cannot run here.
 """
 
+# ruff: noqa: E402  # the imports take most of a start, and an interrupt meanwhile is the end and no traceback
 from __future__ import annotations
+
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import os
 import sys

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..abi import IPPROTO_TLS
+from ..control.channel import close_all
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Listen, Reply
 from ..errors import ApplicationError, DaemonError, SsaError
@@ -89,15 +90,11 @@ async def _take_peers(session: Session, queue: ApplicationListener, transcript: 
     wire = session.outer().socket
     lifeline, others_lifeline = socket.socketpair()
     try:
-        with lifeline:
-            with others_lifeline:
-                file = write(transcript)
-                try:
-                    shared = [file, wire.fileno(), others_lifeline.fileno()]
-                    await session.services.post(ALL_OTHERS, Post.LISTENER, b"", shared)
-                finally:
-                    os.close(file)
-            await Acceptor(session.services, wire, session, settings, transcript).run()
+        with lifeline, others_lifeline:
+            acceptor = Acceptor(session.services, wire, session, settings, transcript)
+            acceptor.lifeline = others_lifeline
+            await acceptor.share(ALL_OTHERS)
+            await acceptor.run()
     finally:
         queue.close()
 
@@ -107,6 +104,9 @@ def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
     file, *rest = descriptors
     transcript = read(file)
     os.close(file)
+    if transcript.path in services.acceptors:  # we were new, and were told twice
+        close_all(rest)
+        return
     wire, lifeline = (socket.socket(fileno=descriptor) for descriptor in rest)
     twin = sessions.Session(services, transcript.uid)
     twin.be_known(transcript)
@@ -155,6 +155,9 @@ class Acceptor:
         transcript: Transcript,
     ) -> None:
         """``owner`` listens, here or in another worker; without settings nobody is let in."""
+        self.lifeline: socket.socket | None = None
+        """for the other workers, where the listener is this one's"""
+        self._served = 0
         self._services = services
         self._wire = wire
         self.owner = owner
@@ -166,6 +169,9 @@ class Acceptor:
         self._early: list[socket.socket] = []
         self._waiting = 0
         self._taking = trio.CancelScope()
+        self._retired = services.retiring is not None
+        if self._retired:
+            self._taking.cancel()
         services.acceptors[transcript.path] = self
 
     async def run(self) -> None:
@@ -176,6 +182,8 @@ class Acceptor:
                     self.take(peer)
                 with self._taking:
                     await self._take_peers()
+                if self._retired:  # what is left is the owner's business
+                    await trio.sleep_forever()
         finally:
             self._nursery = None
             self._services.acceptors.pop(self._transcript.path, None)
@@ -194,6 +202,27 @@ class Acceptor:
         with contextlib.suppress(OSError):
             self._wire.shutdown(socket.SHUT_RDWR)
         self._taking.cancel()
+
+    async def share(self, target: int) -> None:
+        """Let another worker take peers too, or all others; nothing where this is not the listener's own worker."""
+        if self.lifeline is None:
+            return
+        file = write(self._transcript)
+        try:
+            shared = [file, self._wire.fileno(), self.lifeline.fileno()]
+            await self._services.post(target, Post.LISTENER, b"", shared)
+        finally:
+            os.close(file)
+
+    def retire(self) -> None:
+        """Take no peers any more, since others do; those that were taken are served."""
+        self._retired = True
+        self._taking.cancel()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether peers that were taken are being served."""
+        return bool(self._served)
 
     def renew(self) -> None:
         """Serve the next peers under the profile that applies now; if it forbids this listener, turn them away."""
@@ -249,6 +278,14 @@ class Acceptor:
                 return peer
 
     async def _serve(self, peer: socket.socket) -> None:
+        self._served += 1
+        try:
+            await self._admit(peer)
+        finally:
+            self._served -= 1
+            self._services.look_whether_quiet()
+
+    async def _admit(self, peer: socket.socket) -> None:
         handed_over = False
         peer.setblocking(False)
         try:

@@ -30,9 +30,9 @@ from ..administration.interface import Caller, Question, Refused
 from ..administration.metrics import Totals, from_json_value
 from ..administration.openmetrics import render
 from ..administration.plain import from_plain
-from .fleet import Worker
 from .identity import Unidentified, identify
 from .mail import Ask
+from .processes import Worker
 from .reloading import PolicyRefused
 
 if TYPE_CHECKING:
@@ -67,7 +67,12 @@ class Administration:
         self._nursery = nursery
         self._started_at_s = time.time()
         self._totals = Totals(__version__, _OPENSSL, self._started_at_s)
-        parent.fleet.ended = self._totals.worker_ended
+        parent.fleet.ended = self._ended
+
+    def _ended(self, worker: Worker, counted: bytes) -> None:
+        if counted:
+            self._totals.told(worker.serial, from_json_value(json.loads(counted)))
+        self._totals.worker_ended(worker.serial, unasked=not counted)
 
     async def status(self) -> Status:
         """Say how the daemon, its workers and its policy are."""
@@ -82,20 +87,24 @@ class Administration:
             started_at_s=self._started_at_s,
             openssl=_OPENSSL,
             draining=parent.draining,
-            workers=tuple(self._worker(index, worker, answers) for index, worker in enumerate(fleet.workers)),
+            workers=(
+                *(self._worker(index, worker, answers) for index, worker in enumerate(fleet.workers)),
+                *(self._worker(worker.index, worker, answers) for worker in fleet.retired),
+            ),
             policy=PolicyStatus(
                 fleet.policy.files, parent.reloader.loaded_at_s, len(fleet.policy.profiles), parent.reloader.failure
             ),
             hardening=tuple(hardening.split(", ")) if hardening else (),
         )
 
-    def _worker(self, index: int, worker: Worker | None, answers: dict[int, bytes]) -> WorkerStatus:
+    def _worker(self, index: int, worker: Worker | None, answers: dict[Worker, bytes]) -> WorkerStatus:
         restarts = self._parent.fleet.restarts[index]
         if worker is None:
             return WorkerStatus(index, 0, "starting", restarts=restarts)
-        if index not in answers:
+        if worker not in answers:
             return WorkerStatus(index, worker.process.pid, "silent", restarts=restarts)
-        return WorkerStatus(index, worker.process.pid, "ready", json.loads(answers[index])["sockets"], restarts)
+        state = "retired" if worker.retired else "ready"
+        return WorkerStatus(index, worker.process.pid, state, json.loads(answers[worker])["sockets"], restarts)
 
     async def sessions(self, uid: int | None, limit: int) -> Sessions:
         """Return the oldest secure sockets of one user, or of all."""
@@ -141,7 +150,7 @@ class Administration:
     async def metrics(self) -> str:
         """Return the OpenMetrics text of the parent and all workers."""
         answers = await self._parent.fleet.ask_all(Ask.METRICS)
-        for index, answer in answers.items():
-            self._totals.told(index, from_json_value(json.loads(answer)))
+        for worker, answer in answers.items():
+            self._totals.told(worker.serial, from_json_value(json.loads(answer)))
         self._totals.reloads(self._parent.reloader.reloads, self._parent.reloader.refusals)
-        return render(self._totals.snapshot(len(answers)))
+        return render(self._totals.snapshot(sum(not worker.retired for worker in answers)))

@@ -1,4 +1,9 @@
-"""The workers of one daemon as their parent sees them: started, kept alive, asked, and carrying each other's post."""
+"""The workers of one daemon as their parent sees them: kept alive, asked, replaced, and carrying each other's post.
+
+Each has a place of a fixed number.  A worker that ends unasked is replaced in its place.  When a policy lets workers
+reach other files than those that run were confined to, every place gets a *successor*, and the workers that were there
+*retire*: they take nothing new, hand their listeners and unconnected sockets on, and end with their last connection.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +12,30 @@ import logging
 import os
 import socket
 import struct
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
 from ..control.channel import close_all, receive_bytes
-from ..hardening.process import NOTHING, Hardening
 from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
 from ..tls.sessions import SessionCache
 from . import identity, resumption
 from .distribution import pack
-from .mail import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, READY, Ask, Post, split_forward
+from .hardened import reach_of
+from .mail import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, RETIRED, Ask, Post, split_forward
+from .processes import Worker, end, give, gone, is_ready, offer, start
 
 _log = logging.getLogger("ssad")
-_GRACE_S = 5.0
-_MALLOC = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(4 << 20)}
-"""glibc (mallopt(3)): keep freed buffers instead of giving them back to the kernel with each connection"""
 _RESTART_PAUSE_S = (0.0, 0.1, 0.5, 1.0, 5.0)
+_START_S = 60.0
+"""how long the successors of all workers may take to start"""
+_LAST_WORD_S = 5.0
 _NUMBER = struct.Struct("<I")
-
-
-@dataclass(eq=False)
-class Worker:
-    """One process; ``policy`` is the one it was given last, ``hardening`` what it has given up."""
-
-    index: int
-    process: subprocess.Popen[bytes]
-    dispatch: socket.socket
-    policy: Policy | None = None
-    hardening: Hardening = NOTHING
+_INDEX = struct.Struct("<H")
 
 
 @dataclass
@@ -60,10 +54,16 @@ class Fleet:
     ) -> None:
         """``failed`` is called when a worker cannot even start, with the reason."""
         self.workers: list[Worker | None] = [None] * worker_count
+        self.retired: list[Worker] = []
+        """those that have successors, and connections still"""
         self.restarts = [0] * worker_count
         self.sessions = SessionCache()
-        self.ended: Callable[[int], None] = lambda index: None
-        """called with the number of a worker that ended unasked"""
+        self.ended: Callable[[Worker, bytes], None] = lambda worker, counted: None
+        """called with a worker that has ended, and what it had counted, b"" when it ended unasked"""
+        self.closing = False
+        """whether the daemon is about to end: workers are not replaced any more"""
+        self._nursery: trio.Nursery | None = None
+        self._serials = itertools.count()
         self._runtime = runtime
         self._failed = failed
         self._keys = keys
@@ -92,15 +92,20 @@ class Fleet:
         """The workers that are ready."""
         return [worker for worker in self.workers if worker is not None]
 
+    @property
+    def all(self) -> list[Worker]:
+        """The workers that are ready, and those that have retired."""
+        return [*self.alive, *self.retired]
+
     # -- handing out
 
     async def pass_on(self, channel: socket.socket) -> None:
         """Give a channel to the next worker that reads its post; wait only when none does."""
-        for give in (_offer, _give):
+        for hand_over in (offer, give):
             for _ in self.workers:
                 worker = self.workers[self._next]
                 self._next = (self._next + 1) % len(self.workers)
-                if worker is not None and await give(worker.dispatch, Post.CHANNEL.value, [channel.fileno()]):
+                if worker is not None and await hand_over(worker.dispatch, Post.CHANNEL.value, [channel.fileno()]):
                     return
         _log.error("no worker is alive: a new socket was refused")
 
@@ -120,24 +125,26 @@ class Fleet:
         number = next(self._numbers)
         self._questions[number] = question = _Question(worker)
         try:
-            if not await _give(worker.dispatch, message(_NUMBER.pack(number)), descriptors):
+            if not await give(worker.dispatch, message(_NUMBER.pack(number)), descriptors):
                 return None
             await question.answered.wait()
             return question.answer
         finally:
             del self._questions[number]
 
-    async def ask_all(self, what: Ask, parameter: bytes = b"", patience_s: float = 5.0) -> dict[int, bytes]:
-        """Ask all workers at once; return the answers, by index, of those that answer in time."""
-        answers: dict[int, bytes] = {}
+    async def ask_all(
+        self, what: Ask, parameter: bytes = b"", patience_s: float = 5.0, whom: Iterable[Worker] | None = None
+    ) -> dict[Worker, bytes]:
+        """Ask all workers at once, the retired ones too; return the answers of those that answer in time."""
+        answers: dict[Worker, bytes] = {}
 
         async def one(worker: Worker) -> None:
             if (answer := await self.ask(worker, what, parameter)) is not None:
-                answers[worker.index] = answer
+                answers[worker] = answer
 
         with trio.move_on_after(patience_s):
             async with trio.open_nursery() as nursery:
-                for worker in self.alive:
+                for worker in self.all if whom is None else whom:
                     nursery.start_soon(one, worker)
         return answers
 
@@ -145,18 +152,18 @@ class Fleet:
         """Give the policy in force to a worker that has none, or another."""
         while worker.policy is not self._policy:
             policy = self._policy
-            await _give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0), [self._file])
+            await give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0), [self._file])
             worker.policy = policy
 
     async def link_keys(self) -> None:
         """Connect all workers to the keeper of the keys."""
-        for worker in self.alive:
+        for worker in self.all:
             await self._link(worker)
 
     async def _link(self, worker: Worker) -> None:
         if (end := self._keys.link()) is not None:
             with end:
-                await _give(worker.dispatch, Post.KEEPER.value, [end.fileno()])
+                await give(worker.dispatch, Post.KEEPER.value, [end.fileno()])
 
     # -- post
 
@@ -176,16 +183,26 @@ class Fleet:
                 target, message = split_forward(data)
                 if target == PARENT:
                     await self._hear(worker, message, descriptors)
-                for other in self.workers:
-                    if other is not None and other is not worker and target in {other.index, ALL_OTHERS}:
-                        await _give(other.dispatch, message, descriptors)
+                elif target == RETIRED:
+                    await self._ask_the_retired(worker, message, descriptors)
+                for other in self.alive:
+                    if other is not worker and target in {other.index, ALL_OTHERS}:
+                        await give(other.dispatch, message, descriptors)
             finally:
                 close_all(descriptors)
+
+    async def _ask_the_retired(self, worker: Worker, claim: bytes, descriptors: list[int]) -> None:
+        """Carry a claim to the next worker that has retired; whoever has it last says that nobody knows the socket."""
+        following = self.retired[self.retired.index(worker) + 1 :] if worker.retired else self.retired
+        for other in following:
+            if await give(other.dispatch, claim, descriptors):
+                return
+        await give(worker.dispatch, Post.UNKNOWN.value + claim[1:], descriptors)
 
     async def _hear(self, worker: Worker, message: bytes, descriptors: list[int]) -> None:
         match Post(message[:1]):
             case Post.IDENTIFY:
-                await _give(worker.dispatch, identity.answer(message[1:]), [])
+                await give(worker.dispatch, identity.answer(message[1:]), [])
             case Post.ANSWER:
                 (number,) = _NUMBER.unpack_from(message, 1)
                 question = self._questions.get(number)
@@ -194,109 +211,158 @@ class Fleet:
                     question.answered.set()
             case _:
                 if answer := resumption.serve(self.sessions, message, time.monotonic()):
-                    await _give(worker.dispatch, answer, [])
+                    await give(worker.dispatch, answer, [])
 
     # -- life
 
-    async def keep_alive(self, index: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Start all workers, one after the other, and keep them alive for as long as the nursery lives."""
+        self._nursery = nursery
+        for index in range(len(self.workers)):
+            await nursery.start(self._keep_alive, index)
+
+    async def _keep_alive(self, index: int, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Start a worker, and another whenever it has ended; done starting once the first one is ready."""
         failures = 0
-        while True:
+        while self.workers[index] is None:  # else a successor has taken the place meanwhile
             worker = self._start(index)
             try:
                 await self.adopt(worker)
-                if await _is_ready(worker):
+                if ready := await self._is_ready(worker):
                     await self.adopt(worker)  # there may be another policy by now
+                    if self.workers[index] is not None:
+                        return
                     self.workers[index] = worker
-                    await self._link(worker)
+                    await self._introduce(worker)
                     task_status.started()
                     task_status = trio.TASK_STATUS_IGNORED
-                    failures = 0
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._carry, worker)
-                    await _gone(worker.process)
-                    nursery.cancel_scope.cancel()
+                await self._serve(worker)
                 if task_status is not trio.TASK_STATUS_IGNORED:
                     self._failed(f"a worker ended with {worker.process.returncode} before it was ready")
                     await trio.sleep_forever()
-                _log.error("worker %d ended with %s; starting another", worker.process.pid, worker.process.returncode)
-                self.restarts[index] += 1
-                self.ended(index)
+                self._report(worker)
             finally:
-                self.workers[index] = None
-                for question in self._questions.values():
-                    if question.worker is worker:
-                        question.answered.set()
-                with trio.CancelScope(shield=True):
-                    await _end(worker)
+                await self._let_go(worker)
+            if worker.retired:
+                return
+            failures = 0 if ready else failures
             await trio.sleep(_RESTART_PAUSE_S[min(failures, len(_RESTART_PAUSE_S) - 1)])
             failures += 1
 
+    async def _succeed(self, worker: Worker) -> None:
+        """Serve as the successor that was hired; then as ever."""
+        try:
+            await self._introduce(worker)
+            await self._serve(worker)
+            self._report(worker)
+        finally:
+            await self._let_go(worker)
+        if not worker.retired:
+            await self._keep_alive(worker.index)
+
+    async def _introduce(self, worker: Worker) -> None:
+        """Connect a worker that is ready with the keys and with the listeners of the others."""
+        await self._link(worker)
+        for other in self.all:
+            if other is not worker:
+                await give(other.dispatch, Post.NEWCOMER.value + _INDEX.pack(worker.index), [])
+
+    async def _serve(self, worker: Worker) -> None:
+        """Carry a worker's post until it has ended, unasked or, when it has retired, with its last connection."""
+        with worker.serving:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry, worker)
+                await gone(worker.process)
+                nursery.cancel_scope.cancel()
+
+    def _report(self, worker: Worker) -> None:
+        if not worker.serving.cancelled_caught:
+            what = "and its connections with it" if worker.retired else "starting another"
+            _log.error("worker %d ended with %s; %s", worker.process.pid, worker.process.returncode, what)
+            self.restarts[worker.index] += not worker.retired
+            self.ended(worker, b"")
+
+    async def _let_go(self, worker: Worker) -> None:
+        if self.workers[worker.index] is worker:
+            self.workers[worker.index] = None
+        if worker in self.retired:
+            self.retired.remove(worker)
+        for question in self._questions.values():
+            if question.worker is worker:
+                question.answered.set()
+        with trio.CancelScope(shield=True):
+            await end(worker)
+
     def _start(self, index: int) -> Worker:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            ours.setblocking(False)
-            command = [sys.executable, "-m", "ssa_impl.daemon.worker"]
-            arguments = [str(theirs.fileno()), str(index), str(len(self.workers)), str(self._runtime)]
-            process = subprocess.Popen(
-                [*command, *arguments],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                env={**os.environ, **_MALLOC},
-            )
-        return Worker(index, process, ours)
+        return start(index, next(self._serials), len(self.workers), self._runtime)
 
-
-async def _is_ready(worker: Worker) -> bool:
-    while True:
-        try:
-            said = worker.dispatch.recv(MAX_POST_BYTES)
-        except BlockingIOError:
-            await trio.lowlevel.wait_readable(worker.dispatch)
-        except ConnectionError:
+    async def _is_ready(self, worker: Worker) -> bool:
+        if not await is_ready(worker):
             return False
-        else:
-            if said.startswith(READY):
-                worker.hardening = Hardening.from_json(said.removeprefix(READY))
-            return said.startswith(READY)
+        assert worker.policy is not None
+        worker.reach = await trio.to_thread.run_sync(reach_of, worker.policy)
+        return True
 
+    # -- successors
 
-async def _offer(dispatch: socket.socket, message: bytes, descriptors: list[int]) -> bool:
-    """Send now; False when the worker does not read, or has ended."""
-    try:
-        socket.send_fds(dispatch, [message], descriptors, socket.MSG_NOSIGNAL)
-    except OSError:
-        return False
-    return True
+    async def confines(self, policy: Policy) -> bool:
+        """Whether workers that run are kept from files that this policy lets workers reach, or that are others now."""
+        reach = await trio.to_thread.run_sync(reach_of, policy)
+        return any(worker.hardening.landlock_abi and not reach <= worker.reach for worker in self.alive)
 
+    async def hire(self, policy: Policy, file: int) -> list[Worker]:
+        """Start a successor for every worker, under a policy that is not in force yet; () when one does not start."""
+        hired = [self._start(index) for index in range(len(self.workers))]
+        ready: list[Worker] = []
 
-async def _give(dispatch: socket.socket, message: bytes, descriptors: list[int]) -> bool:
-    """Send when the worker reads; False when it has ended."""
-    while True:
+        async def one(worker: Worker) -> None:
+            await give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0), [file])
+            worker.policy = policy
+            if await self._is_ready(worker):
+                ready.append(worker)
+
         try:
-            socket.send_fds(dispatch, [message], descriptors, socket.MSG_NOSIGNAL)
-        except BlockingIOError:
-            await trio.lowlevel.wait_writable(dispatch)
-        except OSError:
-            return False
-        else:
-            return True
+            with trio.move_on_after(_START_S):
+                async with trio.open_nursery() as nursery:
+                    for worker in hired:
+                        nursery.start_soon(one, worker)
+        finally:
+            if len(ready) < len(hired):
+                await self.dismiss(hired)
+        return hired if len(ready) == len(hired) else []
 
+    async def dismiss(self, hired: Iterable[Worker]) -> None:
+        """End workers that were hired, and are not needed after all."""
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for worker in hired:
+                    nursery.start_soon(end, worker)
 
-async def _gone(process: subprocess.Popen[bytes]) -> None:
-    descriptor = os.pidfd_open(process.pid)
-    try:
-        await trio.lowlevel.wait_readable(descriptor)
-    finally:
-        os.close(descriptor)
-    process.wait()
+    def replace(self, hired: Iterable[Worker]) -> list[Worker]:
+        """Let successors have the places from now on: new sockets come to them; return who is to retire."""
+        assert self._nursery is not None
+        retiring = []
+        for worker in hired:
+            if (before := self.workers[worker.index]) is not None:
+                before.retired = True
+                self.retired.append(before)
+                retiring.append(before)
+            self.workers[worker.index] = worker
+            self._nursery.start_soon(self._succeed, worker)
+        return retiring
 
+    def retire(self, workers: Iterable[Worker]) -> None:
+        """Let workers that have successors end with what they have."""
+        assert self._nursery is not None
+        for worker in workers:
+            self._nursery.start_soon(self._see_off, worker)
 
-async def _end(worker: Worker) -> None:
-    """Close the dispatch socket, which a worker takes as its end; kill it if it does not end."""
-    worker.dispatch.close()
-    if worker.process.poll() is None:
-        with trio.move_on_after(_GRACE_S):
-            await _gone(worker.process)
-        worker.process.kill()
-        worker.process.wait()
+    async def _see_off(self, worker: Worker) -> None:
+        """Wait until a retired worker has nothing left, hear what it has counted, and end it."""
+        if await self.ask(worker, Ask.RETIRE) is None:
+            return
+        answers = await self.ask_all(Ask.METRICS, patience_s=_LAST_WORD_S, whom=[worker])
+        if not worker.serving.cancel_called:
+            _log.info("worker %d has ended with its last connection", worker.process.pid)
+            self.ended(worker, answers.get(worker, b""))
+            worker.serving.cancel()

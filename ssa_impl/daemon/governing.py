@@ -24,8 +24,9 @@ from ..policy.policy import Policy
 from ..policy.resolve import resolve
 from ..sockets.states import State
 from ..tls.negotiated import Negotiated
+from . import sharing
 from .distribution import unpack
-from .mail import PARENT, Ask, Post
+from .mail import ALL_OTHERS, PARENT, Ask, Post
 from .services import Services
 from .session import Session
 
@@ -59,6 +60,8 @@ def hear(services: Services, body: bytes) -> None:
             services.prepared = None
         case Ask.DRAIN:
             _begin_to_drain(services)
+        case Ask.RETIRE:
+            _retire(services)
     services.start(_answer, services, number, _ANSWERS[what], parameter)
 
 
@@ -208,6 +211,35 @@ async def _drained(services: Services, _: Policy | bytes) -> bytes:
     return b""
 
 
+# -- a successor
+
+
+def _retire(services: Services) -> None:
+    """Another worker has this one's place: it takes what is new, and everything here that is not connected."""
+    if services.retiring is None:
+        services.retiring = trio.Event()
+        for session in services.live:
+            session.look_up()
+
+
+async def _retired(services: Services, _: Policy | bytes) -> bytes:
+    """Answer once nothing is left."""
+    assert services.retiring is not None
+    await share_listeners(services, ALL_OTHERS)
+    for acceptor in services.acceptors.values():
+        acceptor.retire()
+    await sharing.bequeath_contexts(services)
+    services.look_whether_quiet()
+    await services.retiring.wait()
+    return b""
+
+
+async def share_listeners(services: Services, target: int) -> None:
+    """Let another worker take the peers of this worker's listeners too, or all others."""
+    for acceptor in tuple(services.acceptors.values()):
+        await acceptor.share(target)
+
+
 # -- what there is
 
 
@@ -264,6 +296,7 @@ _ANSWERS: dict[Ask, Callable[[Services, Policy | bytes], Awaitable[bytes]]] = {
     Ask.PING: _ping,
     Ask.COMMIT: _committed,
     Ask.ABORT: _ping,
+    Ask.RETIRE: _retired,
     Ask.DRAIN: _drained,
     Ask.STATUS: _status,
     Ask.SESSIONS: _sessions,

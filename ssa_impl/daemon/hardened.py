@@ -7,9 +7,28 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..hardening.places import names, trust_store
 from ..hardening.process import HardeningOptions, is_traceable
 from ..policy.policy import Policy
 from ..validation.files import paths
+
+Reach = frozenset[tuple[str, int, int]]
+"""places, and which files they were: device and inode, both 0 where there was nothing"""
+
+
+def reach_of(policy: Policy) -> Reach:
+    """Return what workers that start now under this policy could reach; blocking: a file system may hang."""
+    read, written = files_of(policy)
+    named = {*read, *written, *policy.key_log_paths, *map(str, (*names(), *trust_store()))}
+    return frozenset(map(_identity, named))
+
+
+def _identity(path: str) -> tuple[str, int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # a string as it stands in the policy
+    except OSError:
+        return path, 0, 0
+    return path, found.st_dev, found.st_ino
 
 
 def options_of(policy: Policy, runtime: Path) -> HardeningOptions:
@@ -30,7 +49,9 @@ def options_of(policy: Policy, runtime: Path) -> HardeningOptions:
 
 
 def files_of(policy: Policy) -> tuple[frozenset[str], frozenset[str]]:
-    """Return what workers read and the directories that they write to; a worker cannot be given more later on."""
+    """Return what workers read and the directories that they write to; a worker cannot be given more later on: a
+    reload that names more has successors take the workers' places (``fleet``).
+    """
     named = [paths(profile.validation) for profile in policy.profiles.values() if profile.validation is not None]
     read = frozenset(path for reading, _ in named for path in reading)
     return read, frozenset(path for _, writing in named for path in writing)

@@ -18,6 +18,9 @@ class Post(bytes, Enum):
     CHANNEL = b"+"  # a new secure socket's channel
     MOVED = b"M"  # a socket that belongs with another worker: transcript, channel, wire
     LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
+    NEWCOMER = b"N"  # from the parent: number of a worker that is ready: give it your listeners
+    CONTEXTS = b"X"  # from a worker that retires to its successor: what TLS_CONTEXT handles stand for
+    UNKNOWN = b"U"  # from the parent: a claim comes back, since no worker knows the socket
     CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
     KEEPER = b"Y"  # from the parent: a socket to the keeper of the policy's keys
     POLICY = b"R"  # from the parent: number of the question, 0 to adopt it at once; the policy
@@ -42,6 +45,8 @@ _DESCRIPTORS = {
     Post.MOVED: 3,
     Post.LISTENER: 3,
     Post.CLAIM: 2,
+    Post.UNKNOWN: 2,
+    Post.CONTEXTS: 1,
     Post.POLICY: 1,
     Post.ANSWER: 1,
     Post.PEER: 1,
@@ -55,6 +60,7 @@ class Ask(bytes, Enum):
     PING = b"p"  # are you there
     COMMIT = b"c"  # let the policy that was prepared hold; parameter: b"1" to end the connections it forbids
     ABORT = b"a"  # forget the policy that was prepared
+    RETIRE = b"r"  # hand on what can be handed on, and answer once nothing is left
     DRAIN = b"d"  # end when the last connection has ended
     STATUS = b"s"  # how many sockets there are
     SESSIONS = b"l"  # what they are; parameter: uid, or empty for all
@@ -65,6 +71,8 @@ READY = b"ready"
 """a worker's first word"""
 MAX_POST_BYTES = 65_536
 MAX_POST_DESCRIPTORS = 3
+RETIRED = 0xFFFD
+"""a claim: the next worker of those that have retired"""
 PARENT = 0xFFFE
 ALL_OTHERS = 0xFFFF
 

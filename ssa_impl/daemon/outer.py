@@ -55,6 +55,14 @@ class Outer:
             raise NetworkError.from_os("bind", error) from None
         self._bound = self.socket.getsockname()
 
+    def recall_binding(self) -> None:
+        """Another worker may have bound this socket, which is not connected."""
+        try:
+            name = self.socket.getsockname()
+        except OSError:
+            return
+        self._bound = name if name[1] else None
+
     def listen(self) -> None:
         """Listen, at a port of the kernel's choice when none was bound."""
         try:

@@ -98,8 +98,7 @@ class Parent:
                     self._scope = nursery.cancel_scope
                     nursery.start_soon(self._obey, signals, nursery)
                     nursery.start_soon(self.reloader.keys.run, self._fleet.link_keys)
-                    for index in range(self._worker_count):
-                        await nursery.start(self._fleet.keep_alive, index)
+                    await self._fleet.run(nursery)
                     await self._start_administration(nursery)
                     self._announce()
                     nursery.start_soon(self._feed_watchdog)
@@ -175,7 +174,7 @@ class Parent:
         if patience_s <= 0:
             return False
         if not self.draining:
-            self.draining = True
+            self.draining = self.fleet.closing = True
             notify.notify("STOPPING=1")
             self._open.cancel()
             nursery.start_soon(self._drain, patience_s)
@@ -192,7 +191,7 @@ class Parent:
             return
         while True:
             await trio.sleep(watch_s / _PINGS_PER_WATCH)
-            answers = await self.fleet.ask_all(Ask.PING, patience_s=watch_s / _PINGS_PER_WATCH)
+            answers = await self.fleet.ask_all(Ask.PING, patience_s=watch_s / _PINGS_PER_WATCH, whom=self.fleet.alive)
             if len(answers) == self._worker_count:
                 notify.notify("WATCHDOG=1")
             else:

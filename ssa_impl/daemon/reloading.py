@@ -17,9 +17,10 @@ from ..policy.policy import Policy
 from ..tls.sessions import SessionCache
 from . import notify
 from .distribution import pack
-from .fleet import Fleet, Worker
+from .fleet import Fleet
 from .governing import check
 from .mail import Ask
+from .processes import Worker
 
 _log = logging.getLogger("ssad")
 _PATIENCE_S = 30.0
@@ -90,9 +91,13 @@ class Reloader:
         policy = await trio.to_thread.run_sync(self._loaded)
         await self._load_keys(policy)
         file = pack(policy)
-        workers = fleet.alive
+        workers = fleet.all
+        hired: list[Worker] = []
         try:
             complaints = await _prepare(fleet, workers, file)
+            if not complaints and not fleet.closing and await fleet.confines(policy):
+                hired = await fleet.hire(policy, file)
+                complaints = [] if hired else ["the workers that may read the policy's files do not start; see the log"]
             if complaints:
                 await fleet.ask_all(Ask.ABORT)
                 raise PolicyRefused(complaints)
@@ -102,11 +107,13 @@ class Reloader:
         for worker in workers:
             worker.policy = policy
         fleet.govern(policy, file)
+        retiring = fleet.replace(hired)
         fleet.sessions = SessionCache()  # they were agreed on under other rules
         answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", _PATIENCE_S)
         await self.keys.commit()
-        for worker in fleet.alive:  # one that has become ready meanwhile
+        for worker in fleet.all:  # one that has become ready meanwhile
             await fleet.adopt(worker)
+        fleet.retire(retiring)
         return sum(int(answer or b"0") for answer in answers.values())
 
 
@@ -116,7 +123,7 @@ async def _prepare(fleet: Fleet, workers: Sequence[Worker], file: int) -> list[s
     prepared: list[Worker] = []
 
     async def one(worker: Worker) -> None:
-        if (answer := await fleet.prepare(worker, file)) is None:
+        if (answer := await fleet.prepare(worker, file)) is None and not worker.retired:
             complaints.append(f"worker {worker.index} ended while it prepared the policy; try again")
         elif answer:
             complaints.extend(answer.decode().splitlines())

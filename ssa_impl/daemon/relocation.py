@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 Option = tuple[int, int, bytes]
 """level, name, value"""
@@ -37,18 +39,39 @@ class Transcript:
 
 def write(transcript: Transcript) -> int:
     """Return the descriptor of a file that holds ``transcript``."""
-    fields = {**vars(transcript), "options": [(*option[:2], _text(option[2])) for option in transcript.options]}
-    descriptor = os.memfd_create("ssa", os.MFD_CLOEXEC)
-    os.write(descriptor, json.dumps(fields).encode("ascii"))
-    return descriptor
+    return _file({**vars(transcript), "options": _rows(transcript.options)})
 
 
 def read(descriptor: int) -> Transcript:
     """Return what :func:`write` wrote."""
-    fields = json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
-    options = tuple((level, name, base64.b64decode(value)) for level, name, value in fields.pop("options"))
-    return Transcript(**fields, options=options)
+    fields = _content(descriptor)
+    return Transcript(**{**fields, "options": _options(fields["options"])})
 
 
-def _text(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
+def write_contexts(contexts: Mapping[int, tuple[int, Sequence[Option]]]) -> int:
+    """Return the descriptor of a file that holds what handles stand for: their owner, and options."""
+    return _file([[handle, uid, _rows(options)] for handle, (uid, options) in contexts.items()])
+
+
+def read_contexts(descriptor: int) -> dict[int, tuple[int, tuple[Option, ...]]]:
+    """Return what :func:`write_contexts` wrote."""
+    return {handle: (uid, _options(rows)) for handle, uid, rows in _content(descriptor)}
+
+
+def _file(content: object) -> int:
+    descriptor = os.memfd_create("ssa", os.MFD_CLOEXEC)
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(json.dumps(content).encode("ascii"))
+    return descriptor
+
+
+def _content(descriptor: int) -> Any:
+    return json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
+
+
+def _rows(options: Iterable[Option]) -> list[tuple[int, int, str]]:
+    return [(level, name, base64.b64encode(value).decode("ascii")) for level, name, value in options]
+
+
+def _options(rows: Iterable[tuple[int, int, str]]) -> tuple[Option, ...]:
+    return tuple((level, name, base64.b64decode(value)) for level, name, value in rows)

@@ -20,7 +20,7 @@ from ..policy.model import Profile
 from ..policy.policy import Application, Policy
 from .identity import Identities
 from .inner import InnerListener
-from .mail import PARENT, Post, forwarded
+from .mail import PARENT, RETIRED, Post, forwarded
 from .naming import renew_listeners
 from .relocation import Option
 from .resumption import Sessions
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 NUMBERS_PER_WORKER = 1 << 48
+_NUMBERS_PER_START, _STARTS = 1 << 36, 1 << 12
 _CONTEXTS_KEPT = 4096
 _PROFILES_KEPT = 4096
 
@@ -65,6 +66,12 @@ class Services:
     """what may be in force next"""
     draining: trio.Event | None = None
     """set once no connection is left, where new ones are not to come"""
+    retiring: trio.Event | None = None
+    """set once nothing is left at all, where a successor takes what is new"""
+    arriving: int = 0
+    """channels whose socket is not known yet, or has come to its end"""
+    serial: int = 0
+    """which start of a worker this is: its sockets have numbers that no other's have"""
     counts: Counts = field(default_factory=Counts)
     """what is shown as metrics"""
     open_sockets: Counter[int] = field(default_factory=Counter)
@@ -86,7 +93,8 @@ class Services:
 
     def next_number(self) -> int:
         """Return a TLS_ID that no other socket of this daemon has."""
-        return self.index * NUMBERS_PER_WORKER + next(self._numbers) + 1
+        first = self.index * NUMBERS_PER_WORKER + self.serial % _STARTS * _NUMBERS_PER_START
+        return first + next(self._numbers) + 1
 
     @property
     def tells_applications_apart(self) -> bool:
@@ -109,9 +117,15 @@ class Services:
         self._profiles.clear()
 
     def look_whether_quiet(self) -> None:
-        """While draining: note that no connection is left."""
+        """While draining: note that no connection is left; having retired: that nothing is."""
         if self.draining is not None and not any(session.is_busy for session in self.live):
             self.draining.set()
+        if self.retiring is not None and not self.live and not self.arriving and not self._has_peers_under_way:
+            self.retiring.set()
+
+    @property
+    def _has_peers_under_way(self) -> bool:
+        return any(acceptor.is_busy for acceptor in self.acceptors.values())
 
     def check_room(self, uid: int, profile: Profile, adding: int = 0) -> None:
         """Raise DaemonError(ENOBUFS) when this user has more sockets than the profile allows."""
@@ -125,6 +139,11 @@ class Services:
         if len(self._contexts) > _CONTEXTS_KEPT:
             self._contexts.popitem(last=False)
 
+    @property
+    def shared_contexts(self) -> dict[int, SharedContext]:
+        """All handles that this worker knows."""
+        return dict(self._contexts)
+
     def shared_context(self, handle: int, uid: int) -> SharedContext | None:
         """Return what a handle stands for, None when it is not this user's."""
         found = self._contexts.get(handle)
@@ -137,7 +156,7 @@ class Services:
 
     async def post(self, target: int, kind: Post, body: bytes = b"", descriptors: Sequence[int] = ()) -> None:
         """Send to another worker, by way of the parent; nothing when there is none."""
-        if self.worker_count == 1 and target != PARENT:
+        if self.worker_count == 1 and self.retiring is None and target not in {PARENT, RETIRED}:
             return
         message = forwarded(target, kind, body)
         while True:

@@ -75,6 +75,9 @@ class Session:
         """who opened it; None as long as that does not matter"""
         self.ungoverned = ""
         """why no profile can be found for it, "" when one was"""
+        self.excluded: SsaError | None = None
+        """what the policy in force has against an option that was set before"""
+        self._pauses: dict[DaemonChannel, trio.CancelScope] = {}
         self.role: Role | None = None
         """once it is decided"""
         self.hostname = ""
@@ -140,6 +143,8 @@ class Session:
         """Return the settings of a connection of this socket.  Raises PolicyError, DaemonError(EACCES)."""
         if self.ungoverned:
             raise DaemonError(self.ungoverned, errno.EACCES)
+        if self.excluded is not None:
+            raise self.excluded
         self.role, self.hostname = role, request.hostname or ""
         return resolve(self.profile, request, role)
 
@@ -188,14 +193,33 @@ class Session:
         self.channels.append(channel)
         if first is not None:
             await self._take(channel, *first)
-        while (heard := await self.next_message(channel)) is not None:
+        while (heard := await self._hear(channel)) is not None:
             await self._take(channel, *heard)
         channel.close()
         self.channels.remove(channel)
+        self._pauses.pop(channel, None)
         if not self.channels:
             self.boundary_gone.set()
             if self.socket.state is not State.CONNECTED and self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
+
+    async def _hear(self, channel: DaemonChannel) -> Heard | None:
+        """Wait for a channel's next message; while nothing is connected, a worker that retires hands the socket on."""
+        while True:
+            if self.services.retiring is not None and self._can_move():
+                await sharing.move_on(self, channel)
+            with trio.CancelScope() as self._pauses[channel]:
+                return await self.next_message(channel)
+
+    def _can_move(self) -> bool:
+        """Whether this socket is nothing but a list of options that one process alone can add to."""
+        alone = len(self.channels) == 1 and not self.shares_context and self._outer is not None
+        return alone and self.socket.state is State.OPEN and not self.socket.error_text
+
+    def look_up(self) -> None:
+        """Whatever this socket waits for: look first whether it is to move."""
+        for pause in self._pauses.values():
+            pause.cancel()
 
     @staticmethod
     async def next_message(channel: DaemonChannel) -> Heard | None:

@@ -19,10 +19,11 @@ from ..control.messages import SetOption
 from ..errors import ApplicationError, SsaError
 from .identity import to_fields
 from .mail import Post
-from .relocation import Transcript, write
+from .relocation import Transcript, read_contexts, write, write_contexts
 from .services import SharedContext
 
 if TYPE_CHECKING:
+    from .services import Services
     from .session import Session
 
 
@@ -71,6 +72,39 @@ async def move(session: Session, channel: DaemonChannel, request: SetOption) -> 
         os.close(file)
     session.end()
     await trio.lowlevel.checkpoint()  # cancelled now: the channel's next message is for the new home
+
+
+async def move_on(session: Session, channel: DaemonChannel) -> None:
+    """Let the worker that succeeds this one go on with this socket."""
+    file = write(transcript(session))
+    try:
+        descriptors = [file, channel.fileno(), session.outer().socket.fileno()]
+        await session.services.post(session.services.index, Post.MOVED, b"", descriptors)
+    finally:
+        os.close(file)
+    session.end()
+    await trio.lowlevel.checkpoint()  # cancelled now: the channel's next message is for the new home
+
+
+async def bequeath_contexts(services: Services) -> None:
+    """Let the worker that succeeds this one know what the handles stand for that were given out here."""
+    contexts = services.shared_contexts
+    if not contexts:
+        return
+    file = write_contexts({handle: (context.uid, context.options) for handle, context in contexts.items()})
+    try:
+        await services.post(services.index, Post.CONTEXTS, b"", [file])
+    finally:
+        os.close(file)
+
+
+def inherit_contexts(services: Services, file: int) -> None:
+    """Know the handles that the worker before gave out."""
+    try:
+        for handle, (uid, options) in read_contexts(file).items():
+            services.share_context(handle, SharedContext(uid, options))
+    finally:
+        os.close(file)
 
 
 def transcript(session: Session, pending: SetOption | None = None, path: str = "") -> Transcript:

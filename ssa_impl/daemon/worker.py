@@ -1,6 +1,7 @@
 """A worker: one process, one trio loop, its own contexts; it serves the channels that the parent hands to it.
 
-Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD INDEX WORKERS RUNTIME_DIR``.  It ends when the parent does.
+Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD INDEX WORKERS SERIAL RUNTIME_DIR``.  It ends when the parent
+does, or has what it must serve no more.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import gc
 import logging
 import os
 import resource
-import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,6 +19,7 @@ import trio
 
 from ..administration.logs import LogOptions, configure
 from ..control.channel import close_all, receive_bytes
+from ..hardening.children import leave_signals_to_the_parent
 from ..hardening.kernel import CannotHarden
 from ..hardening.process import harden_worker
 from .distribution import unpack
@@ -31,7 +32,7 @@ from .services import Services
 _log = logging.getLogger("ssad")
 
 
-async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime: Path) -> None:
+async def serve(dispatch: socket.socket, index: int, worker_count: int, serial: int, runtime: Path) -> None:
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(runtime / f"worker-{os.getpid()}.inner")
     dispatch.setblocking(False)
@@ -46,7 +47,7 @@ async def serve(dispatch: socket.socket, index: int, worker_count: int, runtime:
             def start(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
                 nursery.start_soon(_guarded, serve_one, *arguments)
 
-            services = Services(policy, index, worker_count, runtime, listener, dispatch, start)
+            services = Services(policy, index, worker_count, runtime, listener, dispatch, start, serial=serial)
             while received := await _next_post(dispatch):
                 deliver(services, *received)
             nursery.cancel_scope.cancel()
@@ -63,6 +64,8 @@ async def _next_post(dispatch: socket.socket) -> tuple[bytes, list[int]] | None:
         except BlockingIOError:
             await trio.lowlevel.wait_readable(dispatch)
             continue
+        except ConnectionResetError:  # the parent has hung up without reading our last post
+            return None
         if not data:
             close_all(descriptors)
             return None
@@ -87,16 +90,16 @@ def raise_descriptor_limit() -> None:
 
 def main() -> None:
     """Entry point of the worker process."""
-    index, worker_count, runtime = int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+    index, worker_count, serial = map(int, sys.argv[2:5])
+    runtime = Path(sys.argv[5])
     configure(LogOptions.from_environment(), worker=True)
-    for stopping in (signal.SIGINT, signal.SIGTERM):  # also sent to the whole group: the parent's business
-        signal.signal(stopping, signal.SIG_IGN)
+    leave_signals_to_the_parent()
     raise_descriptor_limit()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # a connection leaves little garbage, and looking for it costs
     with socket.socket(fileno=int(sys.argv[1])) as dispatch:
         try:
-            trio.run(serve, dispatch, index, worker_count, runtime)
+            trio.run(serve, dispatch, index, worker_count, serial, runtime)
         except CannotHarden as why:
             _log.error("%s", why)
             sys.exit(1)

@@ -11,12 +11,12 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 
 import trio
 
 from ..control.channel import prepare
+from ..hardening.children import start_module
 from ..policy.model import NamedKey
 from .messages import Order, encode_commit, encode_keys
 
@@ -136,11 +136,7 @@ class KeyKeeper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             prepare(ours)
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "ssa_impl.keys.keeper", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-            )
+            self._process = start_module("ssa_impl.keys.keeper", theirs.fileno())
         self._control = ours
 
     def _hang_up(self) -> None:

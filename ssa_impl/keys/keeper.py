@@ -16,12 +16,12 @@ import json
 import logging
 import os
 import selectors
-import signal
 import socket
 import sys
 from collections.abc import Mapping
 
 from ..control.channel import close_all, prepare, receive_bytes
+from ..hardening.children import leave_signals_to_the_parent
 from ..hardening.process import harden_keeper
 from ..policy.model import Identity, NamedKey
 from .messages import (
@@ -158,12 +158,7 @@ class Keeper:
 def main() -> None:
     """Entry point of the keeper process."""
     logging.basicConfig(level=logging.INFO, format=f"ssad[{os.getpid()}]: %(message)s")
-    for stopping in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # also sent to the whole group: the parent's business
-        signal.signal(stopping, signal.SIG_IGN)
+    leave_signals_to_the_parent()
     harden_keeper()
     with socket.socket(fileno=int(sys.argv[1])) as control:
         control.setblocking(True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import stat
@@ -204,3 +206,33 @@ def test_without_a_daemon_socket_is_enotconn() -> None:
     assert done.stderr == (
         f"ssa: no daemon listens at {nowhere}: socket() will fail with ENOTCONN until ssad is started\n"
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("whole_group", [False, True], ids=["it alone", "its group"])
+def test_a_signal_at_any_moment_of_its_start_leaves_nothing(number: signal.Signals, whole_group: bool) -> None:
+    """The moments are random, from a seed; the daemon is told to end once more if it was too early to hear."""
+    draw = random.Random(f"{number} {whole_group}")
+    for moment_s in [draw.uniform(0, 2.5) for _ in range(3)]:
+        with tempfile.TemporaryDirectory() as name, tempfile.TemporaryFile("w+") as said:
+            command = ssad_command(Path(name) / "control.sock")
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=said, env=environment(), start_new_session=True
+            )
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(moment_s)
+            (os.killpg if whole_group else os.kill)(process.pid, number)
+            assert process.wait(PATIENCE_S) in {0, -number, 1}, moment_s  # 1: Python itself had not begun
+            assert list(Path(name).iterdir()) == [], moment_s
+            eventually(lambda path=name: not _processes_at(path))  # type: ignore[misc]
+            said.seek(0)
+            assert number == signal.SIGINT or said.read() == "", moment_s
+
+
+def _processes_at(place: str) -> list[str]:
+    found = []
+    for line in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if place in line.read_text("utf-8", "replace"):
+                found.append(str(line))
+    return found

@@ -31,7 +31,7 @@ from ssa_impl.control.greeting import take_greeting
 from ssa_impl.control.messages import Connect, GetName, GetOption, Hello, Keep, Listen, Message, Reply, Reset, SetOption
 from ssa_impl.daemon import identity
 from ssa_impl.daemon.inner import InnerListener
-from ssa_impl.daemon.mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, Post, split_forward
+from ssa_impl.daemon.mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, RETIRED, Post, split_forward
 from ssa_impl.daemon.post import deliver
 from ssa_impl.daemon.resumption import serve as serve_sessions
 from ssa_impl.daemon.services import Services
@@ -327,7 +327,9 @@ class Worker:
             await trio.lowlevel.wait_readable(self._parents)
             data, descriptors = receive_bytes(self._parents, MAX_POST_BYTES, MAX_POST_DESCRIPTORS)
             target, message = split_forward(data)
-            if target != PARENT:
+            if target == RETIRED:  # there are none: nobody knows the socket
+                deliver(self.services, Post.UNKNOWN.value + message[1:], descriptors)
+            elif target != PARENT:
                 self._open_mail.send_nowait((target, message, descriptors))
             elif message[:1] == Post.IDENTIFY.value:
                 deliver(self.services, identity.answer(message[1:]), [])
