@@ -110,7 +110,8 @@ def explain(
 @app.command()
 def check(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="Policy files or directories.  [default: the system's]")
+        list[Path] | None,
+        typer.Argument(envvar="SSAD_POLICY", help="Policy files or directories.  [default: the system's]"),
     ] = None,
     as_json: Json = False,
 ) -> None:

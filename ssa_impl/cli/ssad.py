@@ -62,7 +62,10 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = len(os.sched_getaffinity(0)),
     policy: Annotated[
         list[Path] | None,
-        typer.Option(help="A file or directory with the policy, instead of /etc/ssa; may be given several times."),
+        typer.Option(
+            envvar="SSAD_POLICY",
+            help="A file or directory with the policy, instead of /etc/ssa; may be given several times.",
+        ),
     ] = None,
     user: Annotated[
         bool, typer.Option("--user", help="Serve one user's applications: the policy is in ~/.config/ssa.")

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import json
 import logging
+import math
 import os
 import signal
 import socket
@@ -181,7 +182,8 @@ class Parent:
         return True
 
     async def _drain(self, patience_s: float) -> None:
-        _log.info("no new sockets; open connections may go on for %s s", f"{patience_s:g}")
+        limit = "as long as they last" if math.isinf(patience_s) else f"{patience_s:g} s"
+        _log.info("no new sockets; open connections may go on for %s", limit)
         await self.fleet.ask_all(Ask.DRAIN, patience_s=patience_s)
         self._scope.cancel()
 
