@@ -68,7 +68,7 @@ class Ensemble:
     @property
     def target(self) -> Target:
         """What the clients are told now (a server that was replaced may have another port)."""
-        port = self.server.port if self.server is not None else self.file.port
+        port = self.server.port if self.server is not None else self._link.server_port or self.file.port
         assert port is not None
         return Target(
             address=self._link.server_address,
@@ -195,8 +195,8 @@ class Ensemble:
                 lost.append(await _watch_link(self._link, pid))
                 nursery.cancel_scope.cancel()
 
-            if self._link.emulator_pid is not None:
-                nursery.start_soon(watch_link, self._link.emulator_pid)
+            if self._link.watched_pid is not None:
+                nursery.start_soon(watch_link, self._link.watched_pid)
             nursery.start_soon(watch, self.fleets[route])
             if route.stack is Stack.SSA and self.daemon is not None:
                 nursery.start_soon(watch, self.daemon)

@@ -10,12 +10,13 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.ensemble import Ensemble, File
 from harness.errors import CannotError, HarnessError, UsageError
 from harness.links import Link, LinkError, LinkUnavailableError, LinkUsageError, choose
+from harness.links.provisioned import Provisioned
 from harness.links.remote import target_of
 from harness.plan import Plan
 from harness.signals import closed_in_peace
@@ -45,6 +46,8 @@ def stage(plan: Plan, link_kind: str) -> Iterator[Stage]:
     with closed_in_peace(directory) as path, closed_in_peace(_opened(link)):
         if plan.url is not None:
             yield Stage(link, _remote(plan, plan.url, link, Path(path)), "external")
+        elif isinstance(link, Provisioned):
+            yield _provisioned(plan, link, Path(path))
         else:
             kind = "granian" if plan.server == "auto" else plan.server
             yield Stage(link, _local(plan, kind, link, Path(path)), kind)
@@ -52,7 +55,14 @@ def stage(plan: Plan, link_kind: str) -> Iterator[Stage]:
 
 def _choose(plan: Plan, kind: str) -> Link:
     try:
-        return choose(kind, url=plan.url, rate_mbit_s=plan.rate_mbit_s, rtt_ms=plan.rtt_ms)
+        return choose(
+            kind,
+            url=plan.url,
+            ssh=plan.ssh,
+            port=plan.remote_port,
+            rate_mbit_s=plan.rate_mbit_s,
+            rtt_ms=plan.rtt_ms,
+        )
     except LinkUsageError as error:
         raise UsageError(str(error)) from error
     except LinkUnavailableError as error:
@@ -76,6 +86,31 @@ def _opened(link: Link) -> Iterator[Link]:
 
 
 def _local(plan: Plan, kind: str, link: Link, directory: Path) -> Ensemble:
+    file, config = _files(plan, directory)
+    config = replace(
+        config,
+        run_directory=directory / kind,
+        address=link.server_address,
+        workers=plan.workers or len(os.sched_getaffinity(0)),
+        argv_prefix=link.server_argv_prefix,
+    )
+    return Ensemble(plan, link, directory, file, (kind, config))
+
+
+def _provisioned(plan: Plan, link: Provisioned, directory: Path) -> Stage:
+    """The server runs on the link's host; it is told what it is by its own link."""
+    file, config = _files(plan, directory)
+    try:
+        server = link.serve(plan.server, replace(config, workers=plan.workers))
+    except LinkUnavailableError as error:
+        raise CannotError(str(error)) from error
+    except LinkError as error:
+        raise HarnessError(str(error)) from error
+    return Stage(link, Ensemble(plan, link, directory, file, None), server)
+
+
+def _files(plan: Plan, directory: Path) -> tuple[File, ServerConfig]:
+    """The body and the certificates, written; what clients and server are told of them."""
     key_type = _KEY_TYPES[plan.key_type]
     try:
         credentials = Authority.create(key_type).issue(directory / "certificates", key_type=key_type)
@@ -86,11 +121,8 @@ def _local(plan: Plan, kind: str, link: Link, directory: Path) -> Ensemble:
         document_root=directory / "www",
         certificate_chain=credentials.chain,
         private_key=credentials.key,
-        run_directory=directory / kind,
+        run_directory=directory,
         server_name=credentials.server_name,
-        address=link.server_address,
-        workers=plan.workers or len(os.sched_getaffinity(0)),
-        argv_prefix=link.server_argv_prefix,
     )
     file = File(
         path=f"/{content.name}",
@@ -100,7 +132,7 @@ def _local(plan: Plan, kind: str, link: Link, directory: Path) -> Ensemble:
         size_bytes=content.size_bytes,
         sha256=content.sha256,
     )
-    return Ensemble(plan, link, directory, file, (kind, config))
+    return file, config
 
 
 def _remote(plan: Plan, url: str, link: Link, directory: Path) -> Ensemble:

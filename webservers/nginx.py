@@ -14,7 +14,7 @@ from webservers.interface import TLS_VERSIONS, Availability, ServerConfig, WebSe
 from webservers.process import ProcessServer
 
 _SEARCH = os.pathsep.join(("/usr/sbin", "/usr/local/sbin", "/usr/local/nginx/sbin", "/opt/nginx/sbin"))
-_OLDEST = (1, 19, 5)  # the first with -e: older ones want to write into /var/log/nginx
+OLDEST = (1, 19, 5)  # the first with -e: older ones want to write into /var/log/nginx
 
 _TEMPLATE = """\
 daemon off;
@@ -60,7 +60,7 @@ class NginxServer(ProcessServer):
             number, text = _version(executable)
         except WebServerError as error:
             return Availability(cls.kind, usable=False, executable=executable, reason=str(error))
-        if number < _OLDEST:
+        if number < OLDEST:
             reason = f"{text} at {executable} is too old; 1.19.5 or newer is needed."
             return Availability(cls.kind, usable=False, executable=executable, reason=reason)
         return Availability(cls.kind, usable=True, version=text, executable=executable)
@@ -68,8 +68,12 @@ class NginxServer(ProcessServer):
     def _command(self, port: int) -> list[str]:
         file = self.config.run_directory / "nginx.conf"
         file.write_text(configuration(self.config, port, as_root=os.geteuid() == 0), encoding="utf-8")
-        executable = self.availability().executable
-        return [executable, "-p", str(self.config.run_directory), "-c", str(file.resolve()), "-e", "stderr"]
+        return command(self.availability().executable, self.config.run_directory, file.resolve())
+
+
+def command(executable: str, run_directory: Path, file: Path) -> list[str]:
+    """nginx's argv for a configuration file."""
+    return [executable, "-p", str(run_directory), "-c", str(file), "-e", "stderr"]
 
 
 def configuration(config: ServerConfig, port: int, *, as_root: bool) -> str:

@@ -33,7 +33,7 @@ _LIGHT = (sys.executable, "-I", "-S")  # no site: starts in about 10 ms
 _TAIL_LINES = 10
 _PORT_TRIES = 3  # a free port that was chosen may be taken by somebody before the server has it
 _KILL_S = 2.0  # for the guard to end its tree after the grace
-_READY_NAME = "ready.txt"
+READY_NAME, READY = "ready.txt", b"ready\n"
 
 
 class ProcessServer(WebServer):
@@ -121,7 +121,7 @@ class ProcessServer(WebServer):
 
     def _prepare_files(self) -> None:
         self.config.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.config.document_root / _READY_NAME).write_bytes(b"ready\n")
+        (self.config.document_root / READY_NAME).write_bytes(READY)
 
     async def _start_once(self) -> None:
         port = await self._take_port()
@@ -176,7 +176,7 @@ class ProcessServer(WebServer):
 
     async def _wait_until_ready(self, port: int) -> Offer:
         answer: dict[str, object] = {"error": f"no answer within {self.config.start_timeout_s:g} s"}
-        leaf, key_type = _leaf(self.config.certificate_chain)
+        leaf, key_type = leaf_of(self.config.certificate_chain)
         with trio.move_on_after(self.config.start_timeout_s + 1):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cancel_when_dead, nursery.cancel_scope)
@@ -186,7 +186,7 @@ class ProcessServer(WebServer):
                     str(port),
                     self.config.server_name,
                     leaf,
-                    f"/{_READY_NAME}",
+                    f"/{READY_NAME}",
                     str(self.config.start_timeout_s),
                 )
                 nursery.cancel_scope.cancel()
@@ -240,7 +240,7 @@ class ProcessServer(WebServer):
                 await self._process.wait()
 
 
-def _leaf(chain: Path) -> tuple[str, str]:
+def leaf_of(chain: Path) -> tuple[str, str]:
     """SHA-256 of the first certificate's DER, and its kind of key; WebServerError when there is none."""
     try:
         pem = chain.read_text(encoding="ascii")
