@@ -74,13 +74,19 @@ Url = Annotated[
     str | None,
     typer.Option(metavar="https://HOST[:PORT]/FILE", help="Measure a remote server.", rich_help_panel=_PLAN),
 ]
+Ssh = Annotated[
+    str | None,
+    typer.Option(
+        "--ssh", metavar="[USER@]HOST", help="Put the server on that host for the campaign.", rich_help_panel=_PLAN
+    ),
+]
 Ca = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="PEM of its authority (default: the system's).", rich_help_panel=_PLAN),
 ]
 Far = Annotated[
     bool,
-    typer.Option("--far", help="The emulated wan, unless a URL or a link is given.", rich_help_panel=_PLAN),
+    typer.Option("--far", help="The emulated wan, unless a URL, a host or a link is given.", rich_help_panel=_PLAN),
 ]
 Out = Annotated[
     Path, typer.Option(metavar="DIR", help="The campaign's directory is made in here.", rich_help_panel=_WHERE)
@@ -114,12 +120,13 @@ def plan(
     server: Server = None,
     boundary: Boundary = None,
     url: Url = None,
+    ssh: Ssh = None,
     ca: Ca = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the trials, their order and the expected duration. Nothing is run."""
     options = {"seed": seed, "blocks": blocks, "link": link, "server": server, "boundary": boundary}
-    chosen = _load(preset, file, settings, {**options, "url": url, "ca": ca})
+    chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca})
     if as_json:
         _print_json(chosen)
     else:
@@ -138,17 +145,18 @@ def run(
     server: Server = None,
     boundary: Boundary = None,
     url: Url = None,
+    ssh: Ssh = None,
     ca: Ca = None,
     far: Far = False,
     out: Out = Path("results"),
     analysis: Analyse = True,
 ) -> None:
-    """Run a campaign in a new directory; with --url against a remote server.
+    """Run a campaign in a new directory; with --url against a remote server, with --ssh on a remote host.
 
     Ctrl-C at any moment loses at most the trial in flight; "resume" goes on.
     """
     options = {"seed": seed, "blocks": blocks, "link": link, "server": server, "boundary": boundary}
-    chosen = _load(preset, file, settings, {**options, "url": url, "ca": ca}, far=far)
+    chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca}, far=far)
     said = reporter()
     said.say(f"Plan: {chosen.preset}, {chosen.trials} trials, about {in_words(campaign_s(chosen))}.")
     _finish(said, lambda: runner.run(chosen, out, said), analysis=analysis)
@@ -232,10 +240,10 @@ def _load(
         changes = {key: value for key, value in options.items() if value is not None}
         if "ca" in changes:
             changes["ca"] = str(Path(changes["ca"]).resolve())
-        if "url" in changes:
+        if {"url", "ssh"} & set(changes):
             changes.setdefault("link", "remote")
         changes.update(parse_changes(settings or []))
-        if far and file is None and not {"url", "link"} & set(changes):
+        if far and file is None and not {"url", "ssh", "link"} & set(changes):
             changes["link"] = "wan"
         return load_file(file, changes) if file is not None else load_preset(preset or "standard", changes)
 

@@ -92,7 +92,7 @@ class Ensemble:
     def target_of(self, route: Route) -> Target:
         """What its clients are told now (a server or proxy that was replaced may have another port)."""
         server, proxy = self.server_of(route), self.proxies.get(route.stack)
-        port = server.port if server is not None else self.file.port
+        port = server.port if server is not None else self._link.server_port or self.file.port
         assert port is not None
         return Target(
             address=self._link.server_address,
@@ -260,8 +260,8 @@ class Ensemble:
                 lost.append(await _watch_link(self._link, pid))
                 nursery.cancel_scope.cancel()
 
-            if self._link.emulator_pid is not None:
-                nursery.start_soon(watch_link, self._link.emulator_pid)
+            if self._link.watched_pid is not None:
+                nursery.start_soon(watch_link, self._link.watched_pid)
             nursery.start_soon(watch, self.fleets[route])
             if (tls := self.tls_of(route)) is not None:
                 nursery.start_soon(watch, tls)

@@ -27,10 +27,12 @@ class Describes(Protocol):
 
 def capture(link: Describes, server: Describes | None, other_links: Sequence[Describes] = ()) -> Environment:
     """Look at everything now.  The links are open and the server started; None is a server that is not ours."""
+    described = link.describe()
+    brought = described.pop("server", {"kind": "external"})
     found: Environment = {
         "schema_version": SCHEMA_VERSION,
-        "link": link.describe(),
-        "server": server.describe() if server is not None else {"kind": "external"},
+        "link": described,
+        "server": server.describe() if server is not None else brought,
         "versions": versions.capture(),
         "machine": machine.capture(),
     }
@@ -86,6 +88,8 @@ def fingerprint(environment: Environment) -> dict[str, Any]:
 _LINK = (
     "kind",
     "url",
+    "ssh",
+    "host",
     "rate_mbit_s",
     "rtt_ms",
     "tcp_min_tso_segs",

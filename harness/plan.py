@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness.complaints import explain
 from harness.errors import UsageError
-from harness.links import LinkUsageError
+from harness.links import LinkUsageError, serving
 from harness.links.remote import target_of
 from harness.records import Boundary, Judgement, Profile, Stack
 from harness.routes import Route, routes
@@ -28,7 +28,15 @@ from harness.routes import Route, routes
 PRESETS = ("smoke", "standard", "paper", "aa", "inject")
 MAX_PROCESSES = 1000
 PUBLISHED_READ_BYTES = 1024
-YOUNGER_FIELDS = ("inject_ms_per_process", "rate_mbit_s", "rtt_ms", "links", "profiles")
+YOUNGER_FIELDS = (
+    "inject_ms_per_process",
+    "rate_mbit_s",
+    "rtt_ms",
+    "links",
+    "profiles",
+    "ssh",
+    "remote_port",
+)
 """Fields younger than campaigns on record: at their default they are no part of the hash, which so stays."""
 
 
@@ -75,6 +83,12 @@ class Plan(BaseModel):
         default_factory=lambda: Judgement.model_validate({}), description="what the analysis obeys"
     )
     url: str | None = Field(None, description="remote only: https://host[:port]/file")
+    ssh: str | None = Field(
+        None,
+        pattern=r"^[^\s-]\S*$",
+        description="remote only, instead of url: [user@]host, where ssh puts our server for the campaign",
+    )
+    remote_port: int = Field(0, ge=0, le=65_535, description="ssh only: where the server there listens; 0: a free one")
     ca: str | None = Field(None, description="remote only: PEM file of the trusted authorities")
 
     @field_validator("levels", mode="before")
@@ -228,12 +242,16 @@ _OF_LINKS = {"rate_mbit_s": ("auto", "lan", "wan"), "rtt_ms": ("wan",)}
 
 def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
     """What is wrong between fields; says nothing about a field that is wrong in itself."""
-    link, url = fields.get("link", "auto"), fields.get("url")
+    link, url, ssh = fields.get("link", "auto"), fields.get("url"), fields.get("ssh")
     complaints = []
-    if link == "remote" and url is None:
-        complaints.append('url: a remote link needs the file\'s address; add url = "https://host:port/1MB.bin"')
-    if url is not None and link != "remote":
-        complaints.append(f'link: is "{link}", but there is a url; set link = "remote", or take the url away')
+    if link == "remote" and url is None and ssh is None:
+        complaints.append(
+            'url: a remote link needs the file\'s address; add url = "https://host:port/1MB.bin", or ssh = "user@host"'
+        )
+    for name in ("url", "ssh"):
+        if fields.get(name) is not None and link != "remote":
+            complaints.append(f'link: is "{link}", but there is a {name}; set link = "remote", or take the {name} away')
+    complaints.extend(_ssh_complaints(fields))
     if isinstance(url, str):
         complaints.extend(_url_complaints(url))
     complaints.extend(_either_or(fields))
@@ -256,8 +274,9 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
 
 def _of_stacks(fields: Mapping[str, Any], stacks: Sequence[Stack]) -> Iterator[str]:
     """What some stacks cannot be asked for."""
-    if Stack.PLAIN in stacks and fields.get("url") is not None:
-        yield "stacks: plain HTTP needs a server that the harness starts; take it away, or the url"
+    far = next((name for name in ("url", "ssh") if fields.get(name) is not None), None)
+    if Stack.PLAIN in stacks and far is not None:
+        yield f"stacks: plain HTTP needs a server that the harness starts here; take it away, or the {far}"
     profiles = set(fields.get("profiles") or [fields.get("profile", Profile.SOUND)]) - {Profile.SOUND}
     for stack in stacks:
         if profiles and stack not in {Stack.OPENSSL, Stack.SSA}:
@@ -270,6 +289,17 @@ def _either_or(fields: Mapping[str, Any]) -> Iterator[str]:
         default = Plan.model_fields[one].default
         if fields.get(several) and fields.get(one, default) != default:
             yield f"{several}: stands beside {one}, and only one of the two can be; take {one} away"
+
+
+def _ssh_complaints(fields: Mapping[str, Any]) -> Iterator[str]:
+    if fields.get("ssh") is None:
+        if fields.get("remote_port"):
+            yield "remote_port: belongs to ssh, which puts a server on that host; take it away, or add ssh"
+        return
+    if fields.get("url") is not None:
+        yield "ssh: stands beside url, and only one of the two can be; take one of them away"
+    if (server := fields.get("server", "auto")) not in serving.KINDS:
+        yield f'server: is "{server}", and over ssh there are {", ".join(serving.KINDS)}'
 
 
 def _url_complaints(url: str) -> list[str]:

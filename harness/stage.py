@@ -18,6 +18,7 @@ from harness import trust_store
 from harness.ensemble import Ensemble, File
 from harness.errors import CannotError, HarnessError, UsageError
 from harness.links import Link, LinkError, LinkUnavailableError, LinkUsageError, choose
+from harness.links.provisioned import Provisioned
 from harness.links.remote import target_of
 from harness.memory import available_bytes
 from harness.order import Part
@@ -66,9 +67,10 @@ def stages(plan: Plan, kinds: Sequence[str]) -> Iterator[tuple[Stage, ...]]:
 
 def _laid_out(plan: Plan, links: Sequence[Link], directory: Path) -> tuple[Stage, ...]:
     """The server's file and certificates, which all parts share, and each part's own directory."""
-    kind = "external" if plan.url is not None else "granian" if plan.server == "auto" else plan.server
     try:
         file, config = _remote(plan, plan.url) if plan.url is not None else _local(plan, directory)
+        brought = _brought(plan, links, config)
+        kind = brought or ("external" if config is None else "granian" if plan.server == "auto" else plan.server)
         system = _trust_store(file.ca_file, directory) if Profile.COLD_START in plan.every_profile else file.ca_file
         found: list[Stage] = []
         for link in links:
@@ -83,7 +85,7 @@ def _laid_out(plan: Plan, links: Sequence[Link], directory: Path) -> tuple[Stage
                     link,
                     own,
                     replace(file, ca_file=system) if profile is Profile.COLD_START else file,
-                    (kind, _served(config, link, own / kind)) if config is not None else None,
+                    (kind, _served(config, link, own / kind)) if config is not None and not brought else None,
                     profile=profile,
                     policy=own / "policy.toml" if text is not None else None,
                 )
@@ -95,7 +97,14 @@ def _laid_out(plan: Plan, links: Sequence[Link], directory: Path) -> tuple[Stage
 
 def _choose(plan: Plan, kind: str) -> Link:
     try:
-        return choose(kind, url=plan.url, rate_mbit_s=plan.rate_mbit_s, rtt_ms=plan.rtt_ms)
+        return choose(
+            kind,
+            url=plan.url,
+            ssh=plan.ssh,
+            port=plan.remote_port,
+            rate_mbit_s=plan.rate_mbit_s,
+            rtt_ms=plan.rtt_ms,
+        )
     except LinkUsageError as error:
         raise UsageError(str(error)) from error
     except LinkUnavailableError as error:
@@ -118,7 +127,21 @@ def _opened(link: Link) -> Iterator[Link]:
         context.__exit__(None, None, None)
 
 
+def _brought(plan: Plan, links: Sequence[Link], config: ServerConfig | None) -> str:
+    """The kind of the server that the link itself has started on its host; empty when it brings none."""
+    link = links[0]
+    if config is None or not isinstance(link, Provisioned):
+        return ""
+    try:
+        return link.serve(plan.server, replace(config, workers=plan.workers))
+    except LinkUnavailableError as error:
+        raise CannotError(str(error)) from error
+    except LinkError as error:
+        raise HarnessError(str(error)) from error
+
+
 def _local(plan: Plan, directory: Path) -> tuple[File, ServerConfig]:
+    """The body and the certificates, written; what clients and server are told of them."""
     key_type = _KEY_TYPES[plan.key_type]
     credentials = Authority.create(key_type).issue(directory / "certificates", key_type=key_type)
     content = Content.write(directory / "www", plan.size_bytes)

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import ClassVar
 
-from webservers.interface import Availability, WebServerError
+from webservers.interface import Availability, ServerConfig, WebServerError
 from webservers.process import ProcessServer
 
-_CHILD = Path(__file__).with_name("granian_child.py")
+CHILD = Path(__file__).with_name("granian_child.py")
 
 
 class GranianServer(ProcessServer):
@@ -32,19 +32,22 @@ class GranianServer(ProcessServer):
         return Availability(cls.kind, usable=True, version=f"granian {found}, rustls", executable=sys.executable)
 
     def _command(self, port: int) -> list[str]:
-        if self.config.tls_max != "TLSv1.3":
-            raise WebServerError(
-                f"granian cannot be kept to {self.config.tls_max}: it always offers TLSv1.3; use nginx."
-            )
-        settings = {
-            "address": self.address,
-            "port": port,
-            "workers": self.config.workers,
-            "secure": self.config.secure,
-            "certificate_chain": str(self.config.certificate_chain),
-            "private_key": str(self.config.private_key),
-            "document_root": str(self.config.document_root),
-            "tls_min": self.config.tls_min,
-        }
-        # -P: the directory of the child is not searched, else its neighbour granian.py would be found
-        return [sys.executable, "-P", str(_CHILD), json.dumps(settings)]
+        return command(sys.executable, CHILD, self.config, port)
+
+
+def command(python: str, child: Path, config: ServerConfig, port: int) -> list[str]:
+    """The child's argv for a Python that has granian.  WebServerError for what granian cannot do."""
+    if config.tls_max != "TLSv1.3":
+        raise WebServerError(f"granian cannot be kept to {config.tls_max}: it always offers TLSv1.3; use nginx.")
+    settings = {
+        "address": config.address,
+        "port": port,
+        "workers": config.workers,
+        "secure": config.secure,
+        "certificate_chain": str(config.certificate_chain),
+        "private_key": str(config.private_key),
+        "document_root": str(config.document_root),
+        "tls_min": config.tls_min,
+    }
+    # -P: the directory of the child is not searched, else its neighbour granian.py would be found
+    return [python, "-P", str(child), json.dumps(settings)]

@@ -11,7 +11,7 @@ from webservers.installed import bracketed, executable, missing, said
 from webservers.interface import TLS_VERSIONS, Availability, ServerConfig, WebServerError
 from webservers.process import ProcessServer
 
-_OLDEST = (1, 19, 5)  # the first with -e: older ones want to write into /var/log/nginx
+OLDEST = (1, 19, 5)  # the first with -e: older ones want to write into /var/log/nginx
 
 _TEMPLATE = """\
 daemon off;
@@ -58,7 +58,7 @@ class NginxServer(ProcessServer):
             number, text = read_version(said(path, "-V"))
         except WebServerError as error:
             return Availability(cls.kind, usable=False, executable=path, reason=str(error))
-        if number < _OLDEST:
+        if number < OLDEST:
             reason = f"{text} at {path} is too old; 1.19.5 or newer is needed."
             return Availability(cls.kind, usable=False, executable=path, reason=reason)
         return Availability(cls.kind, usable=True, version=text, executable=path)
@@ -66,15 +66,12 @@ class NginxServer(ProcessServer):
     def _command(self, port: int) -> list[str]:
         file = self.config.run_directory / "nginx.conf"
         file.write_text(configuration(self.config, port, as_root=os.geteuid() == 0), encoding="utf-8")
-        return [
-            self.availability().executable,
-            "-p",
-            str(self.config.run_directory),
-            "-c",
-            str(file.resolve()),
-            "-e",
-            "stderr",
-        ]
+        return command(self.availability().executable, self.config.run_directory, file.resolve())
+
+
+def command(executable: str, run_directory: Path, file: Path) -> list[str]:
+    """nginx's argv for a configuration file."""
+    return [executable, "-p", str(run_directory), "-c", str(file), "-e", "stderr"]
 
 
 def configuration(config: ServerConfig, port: int, *, as_root: bool) -> str:

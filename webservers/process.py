@@ -33,7 +33,7 @@ _LIGHT = (sys.executable, "-I", "-S")  # no site: starts in about 10 ms
 _TAIL_LINES = 10
 _PORT_TRIES = 3  # a free port that was chosen may be taken by somebody before the server has it
 _KILL_S = 2.0  # for the guard to end its tree after the grace
-_READY_NAME = "ready.txt"
+READY_NAME, READY = "ready.txt", b"ready\n"
 
 
 class ProcessServer(WebServer):
@@ -123,7 +123,7 @@ class ProcessServer(WebServer):
 
     def _prepare_files(self) -> None:
         self.config.run_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self.config.document_root / _READY_NAME).write_bytes(b"ready\n")
+        (self.config.document_root / READY_NAME).write_bytes(READY)
 
     async def _start_once(self) -> None:
         port = await self._take_port()
@@ -196,10 +196,10 @@ class ProcessServer(WebServer):
 
     def _question(self, port: int) -> tuple[list[str], str]:
         """What the probe is asked, and the kind of the certificate's key."""
-        where, path = [self.address, str(port), self.config.server_name], f"/{_READY_NAME}"
+        where, path = [self.address, str(port), self.config.server_name], f"/{READY_NAME}"
         if not self.config.secure:
             return ["http", *where, path, str(self.config.start_timeout_s)], ""
-        leaf, key_type = _leaf(self.config.certificate_chain)
+        leaf, key_type = leaf_of(self.config.certificate_chain)
         return ["tls", *where, leaf, path, str(self.config.start_timeout_s)], key_type
 
     async def _cancel_when_dead(self, scope: trio.CancelScope) -> None:
@@ -243,7 +243,7 @@ class ProcessServer(WebServer):
                 await self._process.wait()
 
 
-def _leaf(chain: Path) -> tuple[str, str]:
+def leaf_of(chain: Path) -> tuple[str, str]:
     """SHA-256 of the first certificate's DER, and its kind of key; WebServerError when there is none."""
     try:
         pem = chain.read_text(encoding="ascii")

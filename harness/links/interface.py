@@ -114,12 +114,22 @@ class Link(ABC):
         """
 
     @property
-    def emulator_pid(self) -> int | None:
-        """The process that the link needs, when there is one."""
+    def server_port(self) -> int | None:
+        """Where the server listens, when the link itself has brought it."""
         return None
 
+    @property
+    def emulator_pid(self) -> int | None:
+        """The process that delays packets, when there is one."""
+        return None
+
+    @property
+    def watched_pid(self) -> int | None:
+        """The process without which there is no link, when there is one."""
+        return self.emulator_pid
+
     def lost(self) -> str:
-        """One sentence when that process has ended; empty while it lives, and when there is none."""
+        """One sentence when ``watched_pid`` has ended; empty while it lives, and when there is none."""
         return ""
 
     def restore(self) -> None:
@@ -142,5 +152,6 @@ class Link(ABC):
         kind, emulated, why, fell_back, server_address, rate_mbit_s (as read back from the kernel; None:
         unshaped), rtt_ms (as set; None: no delay is added), rtt_idle_us, congestion_control ({"client": ...,
         "server": ...}), congestion_control_pinned, qdisc (list of {"where", "kind", "rate_mbit_s", "burst_bytes",
-        "limit_bytes"}), and kind's own (url, namespaces, mtu).
+        "limit_bytes"}), and kind's own (url, namespaces, mtu, ssh, host, clock_offset_ns).  ``server`` is the
+        description of a server that the link itself has brought.
         """

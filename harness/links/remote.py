@@ -61,7 +61,7 @@ class Remote(Link):
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Self]:
-        address = _resolved(self.target)
+        address = resolved(self.target.host, self.target.port)
         view = idle.look(address, self.target.port)
         snmp = counters.open_snmp()
         try:
@@ -118,10 +118,10 @@ class Remote(Link):
         }
 
 
-def _resolved(target: Target) -> str:
+def resolved(host: str, port: int) -> str:
     """The first address, which every client will use.  LinkError when there is none."""
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise LinkError(f"The host {target.host!r} cannot be resolved: {error}.") from error
+        raise LinkError(f"The host {host!r} cannot be resolved: {error}.") from error
     return str(found[0][4][0])

@@ -1,8 +1,8 @@
 """A page for administrators, run as it stands: its files are written, its commands run, and they say what it shows.
 
-A ``toml`` block whose first line is a comment with a path is that file.  In a ``console`` block, ``# `` begins a
-command of root's and ``$ `` one of an ordinary user's; what follows is what it says, ``...`` for what differs each time.
-A command that ends in ``&`` runs on, and its first line is waited for.
+A ``toml`` block whose first line is a comment with a path is that file.  In a ``console`` block, ``# ``
+begins a command of root's and ``$ `` one of an ordinary user's; what follows is what it says, ``...`` for what
+differs each time.  A command that ends in ``&`` runs on, and its first line is waited for.
 """
 
 from __future__ import annotations
