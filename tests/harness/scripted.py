@@ -21,6 +21,10 @@ class Peer:
         self._server = server
         self._tls: ssl.SSLSocket | None = None
 
+    def speaks(self) -> bool:
+        """Whether anything comes: not from one that connects only to see how long that takes."""
+        return bool(self._raw.recv(1, socket.MSG_PEEK))
+
     def handshake(self) -> None:
         self._tls = self._server.context.wrap_socket(self._raw, server_side=True)
 
