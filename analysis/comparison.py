@@ -145,7 +145,7 @@ def compare(
 
 
 def _places(a: Campaign, b: Campaign) -> list[tuple[Place, Place]]:
-    """The places that both have; where there are none, those of one boundary; else the first of each."""
+    """The places that both have; else (with --anyway) those of one boundary; else the first of each."""
     ours, theirs = places(a.manifest), places(b.manifest)
     common = [(place, place) for place in ours if place in theirs]
     alike = [(one, other) for one in ours for other in theirs if one.boundary is other.boundary]

@@ -55,7 +55,7 @@ class Place:
 
 def places(manifest: Manifest) -> tuple[Place, ...]:
     """Every place at which a campaign has pairs, in its plan's order."""
-    return tuple(Place(manifest.link, manifest.profile, boundary) for boundary in manifest.boundaries)
+    return tuple(Place(link, profile, boundary) for link, profile in manifest.parts for boundary in manifest.boundaries)
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,11 @@ class Scenario:
     def has_floor(self) -> bool:
         """One arm is plain HTTP: what the other costs above it is told, and nothing is judged."""
         return not self.is_aa and Stack.PLAIN in self.manifest.stacks
+
+    @property
+    def is_2018(self) -> bool:
+        """Measured by the published design, which is not a fair one: told as it would have reported, never judged."""
+        return self.profile is Profile.PAPER_2018
 
     @property
     def injected_ms(self) -> float:

@@ -24,7 +24,7 @@ from analysis import columns
 from analysis.errors import AnalysisError, DataError
 from analysis.files import put
 from analysis.validate import check_samples, check_trials
-from harness.records import SCHEMA_VERSION, Manifest, Record, Sample, Trial
+from harness.records import SCHEMA_VERSION, Link, Manifest, Record, Sample, Trial
 
 DIGEST_KEY = b"jsonl_sha256"
 INT64_LIMIT = 2**63
@@ -48,10 +48,15 @@ class Environment(BaseModel):
     schema_version: int
     fingerprint: dict[str, Any]
     link: dict[str, Any] = {}
+    links: dict[str, dict[str, Any]] = {}
     server: dict[str, Any] = {}
     versions: dict[str, Any] = {}
     machine: dict[str, Any] = {}
     warnings: tuple[Warned, ...] = ()
+
+    def of_link(self, link: Link) -> dict[str, Any]:
+        """What was set and measured of one link; a campaign with one link has no ``links``."""
+        return self.links.get(str(link), self.link)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from analysis.equivalence import Equivalence
 from analysis.estimates import Estimate, Missing
 from analysis.models import SlopeFit
 from analysis.verdict import Verdict, Word
+from harness.records import Profile
 
 MEANING = {
     Word.EQUIVALENT: "no difference was found, and one as large as a margin is ruled out",
@@ -19,6 +20,7 @@ MEANING = {
     Word.INSIDE: "there is a difference, and it is smaller than both margins",
     Word.UNDECIDED: "the data rule out neither 'no difference' nor 'beyond a margin'",
 }
+DESIGN_2018 = "its clock holds one stack's handshake and not the other's, and its order is fixed"
 OPEN_RELEVANCE = "there is a difference, but its interval reaches across a margin, so its relevance is open"
 
 
@@ -108,6 +110,8 @@ def _cost(cost: Cost) -> str:
 
 def judgement(verdict: Verdict) -> str:
     """The verdict, or why there is none."""
+    if verdict.is_2018:
+        return _as_in_2018(verdict)
     if verdict.has_floor:
         return "No verdict: plain HTTP does no TLS, so it is the floor below the other, and no claim is tested"
     if verdict.design.underpowered:
@@ -120,8 +124,22 @@ def judgement(verdict: Verdict) -> str:
     return f"Verdict: {verdict.word} ({meaning(verdict)})"
 
 
+def _as_in_2018(verdict: Verdict) -> str:
+    """What the paper's own model makes of the paper's own design, and why it is no verdict."""
+    fit = verdict.paper_model
+    if isinstance(fit, Missing):
+        told = f"nothing, not enough data: {fit.reason}"
+    else:
+        found = "a significant difference" if fit.p < verdict.judgement.alpha else "no significant difference"
+        span = interval(fit.ci_low, fit.ci_high, fit.level)
+        told = f"{found}, {signed(fit.value)} ms per process ({span}, {p_text(fit.p)})"
+    return f"As the 2018 design would have reported: {told}; {DESIGN_2018}, so there is no verdict"
+
+
 def word(verdict: Verdict) -> str:
     """The verdict in one word or two: equivalent, ..., underpowered, passed, failed, none."""
+    if verdict.is_2018:
+        return "none"
     if verdict.design.underpowered:
         return "underpowered"
     if verdict.is_aa:
@@ -153,6 +171,11 @@ def brief_cpu(verdict: Verdict) -> str:
         return "CPU not known"
     value, low, high = (significant(number, 4) for number in (ratio.value, ratio.ci_low, ratio.ci_high))
     return f"CPU × {value} ({low} to {high})"
+
+
+def place(verdict: Verdict) -> str:
+    """Where it was measured: the link, and the profile when it is not the sound one."""
+    return str(verdict.link) if verdict.profile is Profile.SOUND else f"{verdict.link}, profile {verdict.profile}"
 
 
 def _injected(verdict: Verdict) -> str:

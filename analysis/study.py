@@ -66,8 +66,9 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
     design = power.assess(scenario.pairs, fit, scenario.complete_blocks, judgement)
     slopes = _slopes(fit, rows, alpha)
     difference: Result = slopes if isinstance(slopes, Missing) else slopes.difference
-    tests = () if scenario.has_floor else confirm(difference, margins, comparison.ratio)
-    judged = None if design.underpowered else word(tests, margins, alpha)
+    is_told_only = scenario.has_floor or scenario.is_2018
+    tests = () if is_told_only else confirm(difference, margins, comparison.ratio)
+    judged = None if design.underpowered or is_told_only else word(tests, margins, alpha)
     return Verdict(
         campaigns=scenario.names,
         is_synthetic=scenario.is_synthetic,
@@ -83,7 +84,7 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
         injected_ms_per_process=scenario.injected_ms,
         libraries=libraries.mismatch(scenario.campaigns[0], scenario.arms),
         has_floor=scenario.has_floor,
-        word=None if scenario.is_aa or scenario.injected_ms or scenario.has_floor else judged,
+        word=None if scenario.is_aa or scenario.injected_ms else judged,
         aa_passed=_aa_passed(difference, judged, alpha, scenario.injected_ms) if scenario.is_aa else None,
         slopes=slopes,
         difference_percent=_percent(fit, alpha),

@@ -47,7 +47,7 @@ def elapsed(study: Study) -> RenderableType:
         return Text("not enough data: there is no complete pair of ok trials")
     shown = readable([int(n) for n in table.index])
     baseline, other = study.scenario.arms
-    title = f"Time until all processes have the file, median ({study.scenario.link})"
+    title = f"Time until all processes have the file, median ({sentences.place(study.verdict)})"
     rendered = Table(title=title, title_justify="left", title_style="bold")
     for name in ("n", "pairs", f"{baseline} ms", f"{other} ms", "ratio"):
         rendered.add_column(name, justify="right")

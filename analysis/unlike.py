@@ -9,8 +9,9 @@ from pydantic import Field
 
 from analysis.estimates import Frozen
 from analysis.load import Campaign
+from harness.records import Manifest
 
-DECISIVE = ("profile", "link", "server", "stacks", "size_bytes", "inject_ms_per_process")
+DECISIVE = ("server", "stacks", "size_bytes", "inject_ms_per_process")
 """Fields of the manifest without which two campaigns do not ask the same question."""
 
 DECISIVE_LINK = ("rate_mbit_s", "congestion_control", "mtu_bytes")
@@ -49,14 +50,29 @@ def decisive(a: Campaign, b: Campaign) -> list[Difference]:
         for name in DECISIVE
         if (ours := getattr(a.manifest, name)) != (theirs := getattr(b.manifest, name))
     ]
-    if not set(a.manifest.boundaries) & set(b.manifest.boundaries):
-        found.append(Difference(what="boundaries", a=_text(a.manifest.boundaries), b=_text(b.manifest.boundaries)))
-    if a.manifest.link == b.manifest.link:
-        for name in DECISIVE_LINK:
-            ours, theirs = a.environment.link.get(name), b.environment.link.get(name)
+    return [*_nothing_in_common(a.manifest, b.manifest), *found, *_unlike_links(a, b)]
+
+
+def _nothing_in_common(a: Manifest, b: Manifest) -> Iterator[Difference]:
+    """Links, profiles and boundaries that one campaign has more are left aside; but some must be in both."""
+    if not set(a.parts) & set(b.parts):
+        for k, name in enumerate(("link", "profile")):
+            ours, theirs = (tuple(dict.fromkeys(part[k] for part in manifest.parts)) for manifest in (a, b))
             if ours != theirs:
-                found.append(Difference(what=f"the link's {name}", a=_text(ours), b=_text(theirs)))
-    return found
+                yield Difference(what=name, a=_text(ours), b=_text(theirs))
+    if not set(a.boundaries) & set(b.boundaries):
+        yield Difference(what="boundaries", a=_text(a.boundaries), b=_text(b.boundaries))
+
+
+def _unlike_links(a: Campaign, b: Campaign) -> Iterator[Difference]:
+    links = [dict.fromkeys(link for link, _ in side.manifest.parts) for side in (a, b)]
+    for link in links[0]:
+        if link in links[1]:
+            ours, theirs = a.environment.of_link(link), b.environment.of_link(link)
+            for name in DECISIVE_LINK:
+                if ours.get(name) != theirs.get(name):
+                    which = "the link's" if len(links[0]) == len(links[1]) == 1 else f"the {link} link's"
+                    yield Difference(what=f"{which} {name}", a=_text(ours.get(name)), b=_text(theirs.get(name)))
 
 
 def differences(a: Campaign, b: Campaign) -> tuple[Difference, ...]:
@@ -73,8 +89,14 @@ def differences(a: Campaign, b: Campaign) -> tuple[Difference, ...]:
 def _facts(campaign: Campaign) -> Iterator[tuple[str, str]]:
     content = {"plan": campaign.plan, "environment": campaign.environment.model_dump(mode="json")}
     for name, value in _leaves(content, ""):
-        if name not in FLEETING and not name.startswith(SKIPPED):
+        if not is_fleeting(name) and not name.startswith(SKIPPED):
             yield name, value
+
+
+def is_fleeting(name: str) -> bool:
+    """Of each of several links too."""
+    whole, _, rest = name.removeprefix("environment.links.").partition(".")
+    return (f"environment.link.{rest}" if name.startswith("environment.links.") and whole else name) in FLEETING
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:

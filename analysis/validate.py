@@ -25,10 +25,11 @@ def _refuse_first(bad: pd.Series, path: Path, what: str) -> None:
 
 def check_trials(trials: pd.DataFrame, manifest: Manifest, path: Path) -> None:
     """Raise :class:`DataError` unless every trial belongs to the plan in ``manifest`` and to no other."""
-    for name in ("campaign", "profile", "link", "server", "size_bytes"):
+    for name in ("campaign", "server", "size_bytes"):
         expected = getattr(manifest, name)
         what = f"{name} is not {expected!s}, as plan.json says; is it a line of another campaign?"
         _refuse_first(trials[name] != expected, path, what)
+    _check_parts(trials, manifest, path)
     stacks = [str(stack) for stack in manifest.stacks]
     _refuse_first(~trials["stack"].isin(stacks), path, f"stack is none of the plan's: {', '.join(stacks)}")
     boundaries = [str(boundary) for boundary in manifest.boundaries]
@@ -39,6 +40,16 @@ def check_trials(trials: pd.DataFrame, manifest: Manifest, path: Path) -> None:
     _check_arms(trials, stacks, path)
     _check_outcomes(trials, path)
     _check_keys(trials, path)
+
+
+def _check_parts(trials: pd.DataFrame, manifest: Manifest, path: Path) -> None:
+    """Every trial belongs to one of the campaign's links and profiles, and both trials of a pair to the same."""
+    for k, name in enumerate(("link", "profile")):
+        told = list(dict.fromkeys(str(part[k]) for part in manifest.parts))
+        what = f"{name} is not {' or '.join(told)}, as plan.json says; is it a line of another campaign?"
+        _refuse_first(~trials[name].isin(told), path, what)
+        parts = trials.groupby(["block", "pair"])[name].transform("nunique")
+        _refuse_first(parts > 1, path, f"the trials of one pair have different {name}s")
 
 
 def _check_arms(trials: pd.DataFrame, stacks: list[str], path: Path) -> None:

@@ -19,7 +19,8 @@ no           no        any       undecided
 shows neither.  An underpowered design gets no word at all.  In an A/A campaign the truth is known: nothing, or the
 delay that the plan injected.  It gets no word, and ``aa_passed`` says whether the interval contains the truth
 (for nothing: whether nothing was found).  A delay that was injected into another stack gets no word either.
-A comparison with plain HTTP is told and not judged: it does less, so no confirmatory test is made.
+A comparison with plain HTTP is told and not judged: it does less, so no confirmatory test is made.  Nor is one made
+under the profile paper-2018, whose design is not a fair one: the numbers are those that it would have reported.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Verdict(Frozen):
     injected_ms_per_process: float = Field(default=0.0, description="put into the other arm by the plan")
     libraries: str = Field(default="", description="one sentence when the arms had different builds of OpenSSL")
     has_floor: bool = Field(default=False, description="one arm is plain HTTP: nothing is tested, there is no word")
-    word: Word | None = Field(description="None when underpowered, A/A, with an injected delay or a floor")
+    word: Word | None = Field(description="None when underpowered, A/A, an injected delay, a floor, paper-2018")
     aa_passed: bool | None = Field(description="A/A only: the truth was found, see the docstring; None if underpowered")
     slopes: SlopeFit | Missing
     difference_percent: Result
@@ -108,9 +109,14 @@ class Verdict(Frozen):
     data_sha256: str = Field(description="of all trials, see analysis.study.data_sha256")
     versions: dict[str, str]
 
+    @property
+    def is_2018(self) -> bool:
+        """Told as the 2018 design would have reported it, and not judged."""
+        return self.profile is Profile.PAPER_2018
+
 
 class VerdictFile(Frozen):
-    """``verdict.json``: one verdict a link and boundary."""
+    """``verdict.json``: one verdict a link, profile and boundary of each group of campaigns."""
 
     schema_version: int = VERDICT_VERSION
     verdicts: tuple[Verdict, ...]

@@ -28,13 +28,15 @@ from analysis.figures.style import (
     synthetic_mark,
 )
 from analysis.frames import NAMES, Scenario
-from harness.records import Link, Stack
+from harness.records import Link, Profile, Stack
 
 stats: Any = _stats
 MS_PER_S = 1000
 LEVEL = 0.95
 PAPER_X = (0, 100)
 PAPER_Y_S = (0, 1.0)
+FAR = frozenset({Link.WAN, Link.REMOTE})
+TOLD_2018 = ": as the 2018 design would have reported"
 
 WHERE = {Link.LOOPBACK: "local", Link.LAN: "local, emulated", Link.WAN: "remote, emulated", Link.REMOTE: "remote"}
 NOTES = {
@@ -59,10 +61,21 @@ SECOND_LOCAL: dict[int, dict[str, Any]] = {
     1: {"color": GREEN, "linestyle": (0, (6, 1.5, 1, 1.5)), "marker": "v"},
     0: {"color": PURPLE, "linestyle": (0, (2, 2)), "marker": "X"},
 }
-SECOND_BOUNDARY: dict[int, dict[str, Any]] = {
-    1: {"color": BLACK, "linestyle": (0, (1, 1.2)), "marker": "P"},
-    0: {"color": GREY, "linestyle": (0, (1, 1.2)), "marker": "x"},
-}
+MORE: tuple[dict[int, dict[str, Any]], ...] = (
+    {
+        1: {"color": BLACK, "linestyle": (0, (1, 1.2)), "marker": "P"},
+        0: {"color": GREY, "linestyle": (0, (1, 1.2)), "marker": "x"},
+    },
+    {
+        1: {"color": GREEN, "linestyle": (0, (3, 1, 1, 1)), "marker": "<"},
+        0: {"color": PURPLE, "linestyle": (0, (3, 1, 1, 1)), "marker": ">"},
+    },
+    {
+        1: {"color": SKY, "linestyle": (0, (5, 1)), "marker": "*"},
+        0: {"color": ORANGE, "linestyle": (0, (5, 1)), "marker": "h"},
+    },
+)
+"""Further boundaries, stacks or campaigns on one link, and the second of two remote links; then from the start."""
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -74,20 +87,40 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(scenarios: Sequence[Scenario]) -> Figure:
-    """One line an arm of each scenario, on the paper's axes (which grow only if the data do not fit)."""
+    """One line an arm of each scenario, on the paper's axes (which grow only if the data do not fit).
+
+    Each profile has a panel of its own: their clocks enclose different things.
+    """
     if all(scenario.rows.empty for scenario in scenarios):
         raise NotEnoughDataError("Figure 4 needs at least one complete pair of ok trials")
     with styled():
-        figure = canvas(6.4, 4.3)
-        axes = figure.subplots()
-        for place, scenario in enumerate(scenarios):
-            left_out = _drawn(scenario, scenarios[:place]) | _above_floor(scenario, scenarios)
-            _lines(axes, scenario, _styles(scenario, scenarios), left_out)
-        _frame(axes)
+        profiles = list(dict.fromkeys(scenario.profile for scenario in scenarios))
+        wide, high = min(len(profiles), 2), -(-len(profiles) // 2)
+        figure = canvas(6.4 if wide == 1 else 9.6, 4.3 if wide == 1 else 3.7 * high + 0.5)
+        panels = figure.subplots(high, wide, sharex=True, sharey=True, squeeze=False).flatten()
+        for axes, profile in zip(panels, profiles, strict=False):
+            _panel(axes, [scenario for scenario in scenarios if scenario.profile is profile])
+            if len(profiles) > 1:
+                axes.set_title(f"profile {profile}" + (TOLD_2018 if profile is Profile.PAPER_2018 else ""))
+        _frame(panels[0])
+        for axes in panels[len(profiles) :]:
+            axes.set_visible(False)
         notes = "\n".join(dict.fromkeys(note for scenario in scenarios for note in _notes(scenario)))
         figure.supxlabel(f"{notes}\nbands: 95 % of the mean", fontsize=7.5, x=0.01, ha="left")
         synthetic_mark(figure, any(scenario.is_synthetic for scenario in scenarios))
     return figure
+
+
+def _panel(axes: Axes, scenarios: Sequence[Scenario]) -> None:
+    for place, scenario in enumerate(scenarios):
+        left_out = _drawn(scenario, scenarios[:place]) | _above_floor(scenario, scenarios)
+        _lines(axes, scenario, _styles(scenario, scenarios), left_out)
+    axes.set_xlabel("Number of Processes")
+    axes.set_ylabel("Time Elapsed (s)")
+    axes.label_outer()
+    axes.tick_params(colors=BLACK)
+    if axes.lines:
+        axes.legend(loc="upper left")
 
 
 def _notes(scenario: Scenario) -> Iterator[str]:
@@ -97,20 +130,29 @@ def _notes(scenario: Scenario) -> Iterator[str]:
         yield said
     if scenario.has_floor:
         yield "plain HTTP: the floor, without TLS; no claim is tested against it"
+    if scenario.is_2018:
+        yield "profile paper-2018: as the 2018 design would have reported; it is not a fair one, and nothing is judged"
 
 
 def _styles(scenario: Scenario, scenarios: Sequence[Scenario]) -> dict[int, dict[str, Any]]:
     """How the lines of each arm look beside those of the other scenarios."""
-    links = {other.link for other in scenarios}
-    is_second_local = scenario.link is Link.LOOPBACK and Link.LAN in links
-    styles = {arm: SECOND_LOCAL[arm] if is_second_local else STYLES[scenario.link, arm] for arm in (0, 1)}
-    first = next(other for other in scenarios if other.link is scenario.link)
-    return styles if first is scenario else SECOND_BOUNDARY
+    firsts: list[Link] = []
+    more: list[Scenario] = []
+    for other in scenarios:
+        is_clashing = other.link in firsts or (other.link in FAR and not FAR.isdisjoint(firsts))
+        firsts += [] if is_clashing else [other.link]
+        more += [other] if is_clashing else []
+    if any(scenario is other for other in more):
+        return MORE[next(k for k, other in enumerate(more) if other is scenario) % len(MORE)]
+    if scenario.link is Link.LOOPBACK and Link.LAN in firsts:
+        return SECOND_LOCAL
+    return {arm: STYLES[scenario.link, arm] for arm in (0, 1)}
 
 
 def _drawn(scenario: Scenario, before: Sequence[Scenario]) -> set[str]:
-    """Arms of its campaign that have a line already: with two boundaries the baseline is drawn once."""
-    return {name for other in before if other.names == scenario.names for name in other.arms}
+    """Arms of its campaign that have a line already: with two boundaries the baseline is drawn once on a link."""
+    same = [other for other in before if (other.names, other.link) == (scenario.names, scenario.link)]
+    return {name for other in same for name in other.arms}
 
 
 def _above_floor(scenario: Scenario, scenarios: Sequence[Scenario]) -> set[str]:
@@ -139,11 +181,8 @@ def _lines(axes: Axes, scenario: Scenario, styles: dict[int, dict[str, Any]], le
 
 
 def _frame(axes: Axes) -> None:
+    """The paper's axes; the panels share them."""
     _, right = axes.get_xlim()
     _, top = axes.get_ylim()
     axes.set_xlim(PAPER_X[0], PAPER_X[1] if right <= PAPER_X[1] * 1.1 else right)
     axes.set_ylim(PAPER_Y_S[0], PAPER_Y_S[1] if top <= PAPER_Y_S[1] * 1.05 else top)
-    axes.set_xlabel("Number of Processes")
-    axes.set_ylabel("Time Elapsed (s)")
-    axes.legend(loc="upper left")
-    axes.tick_params(colors=BLACK)
