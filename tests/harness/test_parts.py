@@ -96,11 +96,3 @@ def test_every_profile_in_one_campaign(harness: Program) -> None:
         assert (sample.tcp_offset_ns is not None) == (is_openssl and profile in {Profile.SOUND, Profile.COLD_START})
         inside = profile in {Profile.SOUND, Profile.COLD_START} or (is_openssl and profile is Profile.PAPER_2018)
         assert (sample.tls_offset_ns is not None) == inside
-
-
-@pytest.mark.system
-def test_too_little_memory_is_said_with_what_fits(harness: Program) -> None:
-    ended = harness.run("--set", "size_bytes=1000000000", levels="[1000]")
-    assert ended.code == 3
-    assert "processes with 1000000000 bytes each" in ended.sentence
-    assert "fit" in ended.sentence
