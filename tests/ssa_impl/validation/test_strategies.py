@@ -244,7 +244,7 @@ def test_the_webs_profile_agrees() -> None:
         {"anchors_pem": pki.stranger().pem},
         {"presented": (pki.root().der,)},
     ],
-    ids=str,
+    ids=["another-name", "an-address", "expired", "not-yet", "another-authority", "a-stranger", "the-root-itself"],
 )
 def test_the_webs_profile_refuses(change: dict[str, object]) -> None:
     assert vote(made(WebPki), pki.case(pki.leaf(), **change)) is Vote.REJECT  # type: ignore[arg-type]
