@@ -57,8 +57,6 @@ from .relocation import Option, Transcript
 from .services import Services
 
 _log = logging.getLogger("ssad")
-_RESET_S = 2.0
-"""how long the boundary may take to prepare a reset; without it, the application sees end of file"""
 _INT = struct.Struct("=i")
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 Heard = tuple[Message, list[int]]
