@@ -17,13 +17,15 @@ from matplotlib.figure import Figure
 
 from analysis import processes, sentences, tables
 from analysis.errors import NotEnoughDataError
-from analysis.estimates import Missing, Result
+from analysis.estimates import Estimate, Missing, Result
 from analysis.figures import figure4, style
 from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.frames import left_out
 from analysis.phases import PHASES, phase_times, used_samples
 from analysis.sensitivity import sensitivity
 from analysis.study import Study
+from analysis.trends import trends
+from harness.records import Boundary, Profile
 
 MAX_REASONS = 20
 MAX_UNUSUAL = 50
@@ -42,8 +44,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """All that the template shows of one scenario."""
+    """All that the template shows of one scenario; ``id`` is unique on the page and ends every anchor."""
 
+    id: str
     study: Study
     pictures: dict[str, Picture]
     levels: list[dict[str, Any]]
@@ -55,6 +58,7 @@ class Section:
     phases: list[dict[str, Any]]
     sensitivity: list[tuple[str, str, str, str, str]]
     straggling: list[tuple[str, str, str, str, str]]
+    trends: list[tuple[str, ...]]
     percentiles: list[dict[str, Any]]
     environments: list[tuple[str, list[tuple[str, str]]]]
     plans: list[tuple[str, str]]
@@ -68,7 +72,7 @@ def render(studies: Sequence[Study]) -> str:
     environment.filters |= {"signed": sentences.signed, "p_text": sentences.p_text}
     template = environment.get_template("report.html.j2")
     return template.render(
-        sections=[section(study) for study in studies],
+        sections=[section(study, name) for study, name in zip(studies, identifiers(studies), strict=True)],
         overview=_overview(studies),
         sentences=sentences,
         is_synthetic=any(study.verdict.is_synthetic for study in studies),
@@ -83,9 +87,21 @@ def _overview(studies: Sequence[Study]) -> Picture | None:
     return _picture(entry, lambda: figure4.draw([study.scenario for study in studies]))
 
 
-def section(study: Study) -> Section:
+def identifiers(studies: Sequence[Study]) -> list[str]:
+    """One for each study, by its place and, where that is not enough, its number: wan, wan-transfer-preload, wan-2."""
+    found: list[str] = []
+    for study in studies:
+        place = study.scenario.place
+        usual = (str(Profile.SOUND), str(Boundary.SECCOMP))
+        name = "-".join([str(place.link), *(str(x) for x in (place.profile, place.boundary) if str(x) not in usual)])
+        found.append(name if name not in found else f"{name}-{len(found) + 1}")
+    return found
+
+
+def section(study: Study, name: str) -> Section:
     """Collect what the template shows."""
     return Section(
+        id=name,
         study=study,
         pictures={entry.name: _entry_picture(entry, study) for entry in CATALOGUE},
         levels=_records(tables.by_level(study.scenario)),
@@ -97,6 +113,7 @@ def section(study: Study) -> Section:
         phases=_phases(study),
         sensitivity=[tables.cells(result.name, result) for result in _sensitivity(study)],
         straggling=_straggling(study),
+        trends=_trends(study),
         percentiles=_percentiles(study),
         environments=list(_environments(study)),
         plans=[(c.manifest.campaign, _pretty(c.plan)) for c in study.scenario.campaigns],
@@ -163,6 +180,14 @@ def _straggling(study: Study) -> list[tuple[str, str, str, str, str]]:
     if isinstance(found, Missing):
         return [tables.cells("straggling", found)]
     return [tables.cells("the median process", found.median), tables.cells("the slowest after it", found.straggling)]
+
+
+def _trends(study: Study) -> list[tuple[str, ...]]:
+    found = trends(study.scenario, study.verdict.judgement.alpha)
+    return [
+        (quantity, arm, *tables.cells("", result)[1:], result.unit if isinstance(result, Estimate) else "")
+        for quantity, arm, result in found
+    ]
 
 
 def _percentiles(study: Study) -> list[dict[str, Any]]:

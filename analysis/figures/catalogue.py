@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from analysis.figures import cost, diagnostics, figure4
+from analysis.figures import cost, diagnostics, figure4, growth
 from analysis.study import Study
 
 
@@ -74,6 +74,34 @@ CATALOGUE = (
         "When each client had TCP, TLS, the first and the last byte. The SSA's connect is one call, so it "
         "has no TCP time of its own.",
         cost.phase_times_by_n,
+    ),
+    Entry(
+        "cpu-by-n",
+        "CPU time per megabyte by n",
+        "A flat line is a cost a byte; one that falls is a cost a trial, spread over more processes; one that rises "
+        "is what processes cost each other.",
+        growth.cpu_by_level,
+    ),
+    Entry(
+        "memory",
+        "Memory by n",
+        "Peaks of the clients and of what does TLS for them, added up. Pages that processes share count for each, so "
+        "it is an upper bound, alike for both stacks.",
+        growth.memory_by_level,
+    ),
+    Entry(
+        "processes",
+        "Single processes by n",
+        "When single processes had their file. Lines that part in the right panel only say that the stacks differ in "
+        "their stragglers.",
+        growth.percentiles_by_level,
+    ),
+    Entry(
+        "straggling",
+        "The straggler effect",
+        "How much later than the median process the slowest came. A trial lasts as long as its slowest: this is part "
+        "of every time above.",
+        growth.straggling_by_level,
     ),
     Entry(
         "link",

@@ -1,4 +1,4 @@
-"""What grows with n, drawn for the notebooks: CPU per megabyte, single processes, goodput."""
+"""What grows with n: CPU per megabyte, memory, single processes and their stragglers, goodput."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from analysis.figures.style import (
     styled,
     synthetic_mark,
 )
-from analysis.processes import percentiles
+from analysis.processes import parts, percentiles
 from analysis.study import Study
-from analysis.trends import per_trial
+from analysis.trends import memory, per_trial
 
 MS_PER_S = 1000
 BITS_PER_BYTE = 8
@@ -34,6 +34,20 @@ def cpu_by_level(study: Study) -> Figure:
     if costs.notna().sum() == 0:
         raise NotEnoughDataError("CPU time was not measured")
     return _one_panel(study, costs, "CPU time (ms per MB)")
+
+
+def memory_by_level(study: Study) -> Figure:
+    """Peak memory of the stack (clients, daemon, boundary) against n: median and quartiles."""
+    peaks = memory(study.scenario)
+    if peaks.notna().sum() == 0:
+        raise NotEnoughDataError("memory was not measured")
+    return _one_panel(study, peaks, "Peak memory (MB)")
+
+
+def straggling_by_level(study: Study) -> Figure:
+    """What the slowest process comes later than the median one, against n: median and quartiles."""
+    rows = parts(study.scenario)
+    return _one_panel(study, rows["straggling_ms"], "Slowest after the median (ms)")
 
 
 def goodput_by_level(study: Study) -> Figure:

@@ -67,6 +67,7 @@ def page(text: str) -> Page:
 def test_it_is_whole_and_loads_nothing(page: Page) -> None:
     assert page.open == []
     assert page.loaded
+    assert len(set(page.ids)) == len(page.ids)
     assert all(uri.startswith("data:image/svg+xml;base64,") for uri in page.loaded)
     assert "script" not in page.tags
     assert all(link.startswith("#") for link in page.links)
@@ -107,7 +108,10 @@ def test_several_links_are_shown_together_and_one_by_one(lan: Path, remote: Path
     found = Page(report.render(studied(lan, remote)))
     assert "SSA against OpenSSL, lan link (emulated)" in found.text
     assert "SSA against OpenSSL, remote link" in found.text
-    assert {"regression-lan", "regression-remote"} <= set(found.ids)
+    assert {"regression-lan", "regression-remote", "drawn-figure4-lan", "findings"} <= set(found.ids)
+    assert len(set(found.ids)) == len(found.ids)
+    assert {link[1:] for link in found.links} <= set(found.ids)
+    assert "verdict" in found.text
     assert found.tags.count("figure") > 10
 
 
