@@ -31,7 +31,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_are_there() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["cpu-cost", "figure4", "regression", "scaling"]
+    assert [path.stem for path in NOTEBOOKS] == ["cpu-cost", "figure4", "regression", "scaling", "threats-to-validity"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
