@@ -115,9 +115,10 @@ class Fleet:
         """Ask one worker; None when it has ended before it answered.  It may wait for ever: use a cancel scope."""
         return await self._answer_to(worker, lambda number: Post.ASK.value + number + what.value + parameter, [])
 
-    async def prepare(self, worker: Worker, file: int) -> bytes | None:
-        """Give a policy to a worker, to have ready; its answer is empty, or why it cannot be used."""
-        return await self._answer_to(worker, lambda number: Post.POLICY.value + number, [file])
+    async def prepare(self, worker: Worker, file: int, *, stays: bool) -> bytes | None:
+        """Give a policy to a worker, to have ready; its answer is empty, or why one that stays cannot use it."""
+        trying = b"1" if stays else b""
+        return await self._answer_to(worker, lambda number: Post.POLICY.value + number + trying, [file])
 
     async def _answer_to(
         self, worker: Worker, message: Callable[[bytes], bytes], descriptors: list[int]

@@ -38,7 +38,7 @@ _STATES = {State.OPEN: "unconnected", State.CONNECTING_ASYNC: "connecting"}
 
 def receive(services: Services, body: bytes, descriptor: int) -> None:
     """A policy has come: prepare it and answer, or adopt it at once."""
-    (number,) = _NUMBER.unpack(body)
+    (number,) = _NUMBER.unpack_from(body)
     policy = unpack(descriptor)
     services.prepared = policy
     if number == _AT_ONCE:
@@ -46,7 +46,7 @@ def receive(services: Services, body: bytes, descriptor: int) -> None:
         commit(services)
         services.start(_govern_strangers, services)
         return
-    services.start(_answer, services, number, _prepare, policy)
+    services.start(_answer, services, number, _prepare if body[_NUMBER.size :] else _prepare_to_retire, policy)
 
 
 def hear(services: Services, body: bytes) -> None:
@@ -101,6 +101,12 @@ async def _prepare(services: Services, policy: Policy | bytes) -> bytes:
     assert isinstance(policy, Policy)
     if complaints := check(policy):
         return "\n".join(complaints).encode()
+    return await _prepare_to_retire(services, policy)
+
+
+async def _prepare_to_retire(services: Services, policy: Policy | bytes) -> bytes:
+    """As :func:`_prepare` without making contexts: their files may be a successor's to open."""
+    assert isinstance(policy, Policy)
     if policy.rules:
         async with trio.open_nursery() as nursery:
             for owner in _owners(services):

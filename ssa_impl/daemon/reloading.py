@@ -94,8 +94,9 @@ class Reloader:
         workers = fleet.all
         hired: list[Worker] = []
         try:
-            complaints = await _prepare(fleet, workers, file)
-            if not complaints and not fleet.closing and await fleet.confines(policy):
+            they_stay = fleet.closing or not await fleet.confines(policy)
+            complaints = await _prepare(fleet, workers, file, they_stay=they_stay)
+            if not complaints and not they_stay:
                 hired = await fleet.hire(policy, file)
                 complaints = [] if hired else ["the workers that may read the policy's files do not start; see the log"]
             if complaints:
@@ -117,13 +118,14 @@ class Reloader:
         return sum(int(answer or b"0") for answer in answers.values())
 
 
-async def _prepare(fleet: Fleet, workers: Sequence[Worker], file: int) -> list[str]:
+async def _prepare(fleet: Fleet, workers: Sequence[Worker], file: int, *, they_stay: bool) -> list[str]:
     """Let workers prepare a policy; return what is wrong with it."""
     complaints: list[str] = []
     prepared: list[Worker] = []
 
     async def one(worker: Worker) -> None:
-        if (answer := await fleet.prepare(worker, file)) is None and not worker.retired:
+        stays = they_stay and not worker.retired
+        if (answer := await fleet.prepare(worker, file, stays=stays)) is None and not worker.retired:
             complaints.append(f"worker {worker.index} ended while it prepared the policy; try again")
         elif answer:
             complaints.extend(answer.decode().splitlines())

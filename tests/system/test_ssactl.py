@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -166,6 +167,30 @@ def test_a_connection_is_seen_counted_and_logged(
     assert [line["event"] for line in lines if line.get("id") == number] == ["connected", "ended"]
     key = authority().anchors_pem.decode().splitlines()[1]
     assert key not in scene.log()
+
+
+def test_no_secret_is_in_what_anybody_is_told(
+    scene: Scene, echoing: Server, ca: str, zygotes: Callable[[Path], Zygote]
+) -> None:
+    """The secrets of a connection are known from its key log."""
+    keys = scene.place / "keys"
+    keys.mkdir()
+    scene.policy.write_text(f'{POLICY}\n[defaults]\nkey_log = "{keys / "log"}"\n')
+    assert scene.ssactl("reload").returncode == 0
+    program = zygotes(scene.path).start("held", port=echoing.port, ca=ca)
+    program.hear()
+    told = [scene.ssactl(*words).stdout for words in (["status"], ["sessions"], ["sessions", "--json"], ["metrics"])]
+    told.append(scraped(scene.path))
+    program.say()
+    assert program.result() == "x"
+    scene.end()
+    lines = [line.split() for line in (keys / "log").read_text().splitlines()]
+    secrets = {words[2] for words in lines if len(words) == 3}
+    shutil.rmtree(keys)
+    assert len(secrets) >= 4  # two of the handshake, two of the traffic
+    for text in [scene.log(), *told]:
+        assert text
+        assert [secret for secret in secrets if secret.lower() in text.lower()] == []
 
 
 def scraped(control: Path) -> str:

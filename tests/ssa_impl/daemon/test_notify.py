@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from ssa_impl.daemon import notify
-from tests.system.daemons import PATIENCE_S, environment
+from tests.system.daemons import PATIENCE_S, Daemon, environment
+from tests.system.waiting import eventually
 
 ACTIVATED = """
 import os, sys
@@ -87,3 +89,28 @@ def test_a_service_is_activated_reloaded_watched_and_stopped(tmp_path: Path, man
             finally:
                 process.kill()
         assert path.is_socket()  # the manager's
+
+
+def test_a_worker_that_hangs_silences_the_watchdog(manager: socket.socket) -> None:
+    daemon = Daemon(2, NOTIFY_SOCKET=manager.getsockname(), WATCHDOG_USEC="1000000")
+    hung = daemon.workers[1]
+    try:
+        while manager.recv(200) != b"WATCHDOG=1":
+            pass
+        os.kill(hung, signal.SIGSTOP)
+        eventually(lambda: "1 of 2 workers answer" in daemon.log())
+        manager.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while manager.recv(200):
+                pass
+        seen = daemon.log().count("1 of 2 workers answer")
+        eventually(lambda: daemon.log().count("1 of 2 workers answer") > seen + 2)
+        with pytest.raises(BlockingIOError):
+            manager.recv(200)
+    finally:
+        os.kill(hung, signal.SIGCONT)
+        manager.settimeout(PATIENCE_S)
+    while manager.recv(200) != b"WATCHDOG=1":
+        pass
+    assert daemon.stop() == 0
+    daemon.close()
