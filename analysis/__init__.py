@@ -16,14 +16,15 @@ Nouns
 Reading order
 -------------
 - ``errors``, ``estimates``: what can go wrong; what a number is
-- ``columns``, ``load``, ``validate``: records as columns; reading a campaign's directory; do its rows belong together
+- ``columns``, ``load``, ``validate``, ``damage``: records as columns; reading a campaign's directory; do its rows
+  belong together; which lines are damaged
 - ``frames``, ``pooling``, ``phases``: which rows enter the fit, what was left out and why; which campaigns share
   one; how long each step of a client took
 - ``models``, ``equivalence``, ``checks``, ``paper``: the primary fit; margins; other ways to ask; the paper's own
 - ``cpu``, ``power``: the co-primary result; what the design could have seen
 - ``boundaries``: two boundaries of the SSA beside each other, in campaigns that have both
 - ``verdict``, ``study``: Holm, the decision table, what ``verdict.json`` holds; all of the above for one scenario
-- ``sensitivity``, ``processes``, ``trends``: other choices; single processes; CPU cost by block and by n
+- ``sensitivity``, ``processes``, ``trends``: other choices; single processes; what grows with n
 - ``sentences``, ``tables``, ``figures``, ``report``: what people read
 - ``unlike``, ``comparison``, ``beside``: two campaigns: what differs between them, what changed, in words
 - ``sizing``: how many blocks the next campaign needs

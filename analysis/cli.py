@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from analysis.frames import Scenario
     from analysis.study import Study
 
+MAX_DAMAGE = 100
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -45,11 +47,11 @@ Out = Annotated[
 ]
 
 
-def _scenarios(directories: list[Path], *, samples: bool) -> tuple[Scenario, ...]:
+def _scenarios(directories: list[Path], *, samples: bool, raw: bool = False) -> tuple[Scenario, ...]:
     from analysis.load import load
     from analysis.pooling import apart, scenarios
 
-    campaigns = [load(directory, samples=samples) for directory in directories]
+    campaigns = [load(directory, samples=samples, raw=raw) for directory in directories]
     for campaign in campaigns:
         for note in campaign.notes:
             err_console.print(f"note: {note}", markup=False)
@@ -154,18 +156,44 @@ def verify(
         Path | None,
         typer.Option(metavar="FILE", help="The verdict to verify; by default DIR/verdict.json.", show_default=False),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Also a number that differs after its ninth digit is a difference.")
+    ] = False,
 ) -> None:
-    """Does the recorded verdict.json say what the data say now? Writes nothing; exit code 1 if not."""
+    """Does the recorded verdict.json say what the raw data say now? Writes nothing; exit code 1 if not.
+
+    Everything is computed again from the JSON lines, samples included; Parquet files must hold the same rows. Damaged
+    lines are named one by one (exit code 2).
+    """
     with one_sentence():
-        from analysis.verification import differences, read_verdicts
+        from analysis.study import studies
+        from analysis.verification import differences, read_verdicts, versions_apart
 
         path = recorded or _target(directories, None) / "verdict.json"
-        found = differences(read_verdicts(path), [study.verdict for study in _studies(directories, samples=False)])
+        before = read_verdicts(path)
+        _refuse_damage(directories)
+        now = [study.verdict for study in studies(_scenarios(directories, samples=True, raw=True))]
+        every, found = differences(before, now, exact=True), differences(before, now, exact=exact)
         for line in found:
             err_console.print(line, markup=False)
         if found:
             raise AnalysisError(f"{path}: does not say what the data say now ({len(found)} differences, above)")
-        out_console.print(f"{path}: says what the data say", markup=False)
+        said = "to the last digit"
+        if every:
+            why = versions_apart(before, now) or "the same versions, on another processor"
+            said = f"to the ninth digit; {len(every)} numbers differ after it: {why}"
+        out_console.print(f"{path}: says what the data say, {said}", markup=False)
+
+
+def _refuse_damage(directories: list[Path]) -> None:
+    """Name every damaged line."""
+    from analysis.damage import damaged
+
+    found = [line for directory in directories for line in damaged(directory)]
+    for line in found[:MAX_DAMAGE]:
+        err_console.print(line, markup=False)
+    if found:
+        raise DataError(f"{len(found)} damaged lines (above, at most {MAX_DAMAGE} of them); nothing was computed")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from analysis.validate import check_samples, check_trials
 from harness.records import SCHEMA_VERSION, Link, Manifest, Record, Sample, Trial
 
 DIGEST_KEY = b"jsonl_sha256"
+ARCHIVED_SUFFIX = ".xz"
 INT64_LIMIT = 2**63
 pa: Any = pyarrow  # it has no types
 pq: Any = pyarrow.parquet
@@ -76,8 +78,13 @@ class Campaign:
     notes: tuple[str, ...] = ()
 
 
-def load(directory: Path, *, samples: bool = False) -> Campaign:
+def load(directory: Path, *, samples: bool = False, raw: bool = False) -> Campaign:
     """Read the campaign in ``directory``.
+
+    Args:
+        directory: the campaign's.
+        samples: read the samples too.
+        raw: read the JSON lines even where a Parquet file is current, hold it against them, and write nothing.
 
     Raises:
         DataError: a file is missing, torn, foreign, from another version, or contradicts another.
@@ -87,9 +94,10 @@ def load(directory: Path, *, samples: bool = False) -> Campaign:
     plan, manifest = _read_plan(directory / "plan.json")
     environment = _read_environment(directory / "environment.json")
     notes: list[str] = []
-    trials = _read_table(directory, "trials", Trial, notes)
+    read = _read_raw if raw else _read_table
+    trials = read(directory, "trials", Trial, notes)
     check_trials(trials, manifest, directory / "trials.jsonl")
-    processes = _read_table(directory, "samples", Sample, notes) if samples else None
+    processes = read(directory, "samples", Sample, notes) if samples else None
     if processes is not None:
         check_samples(processes, trials, directory / "samples.jsonl")
     return Campaign(directory, manifest, plan, environment, trials, processes, tuple(filter(None, notes)))
@@ -165,6 +173,37 @@ def _read_table(directory: Path, name: str, model: type[Record], notes: list[str
     return table
 
 
+def raw_lines(directory: Path, name: str) -> tuple[Path, bytes] | None:
+    """The JSON lines as they were recorded, also from an archive, and their file; None when neither is there.
+
+    Raises:
+        DataError: the file cannot be read, or its compression is damaged.
+    """
+    plain = directory / f"{name}.jsonl"
+    packed = plain.with_name(plain.name + ARCHIVED_SUFFIX)
+    if plain.exists():
+        return plain, _read_bytes(plain)
+    if not packed.exists():
+        return None
+    try:
+        return packed, lzma.decompress(_read_bytes(packed))
+    except lzma.LZMAError as error:
+        raise DataError(f"{packed}: damaged, it cannot be unpacked: {error}") from None
+
+
+def _read_raw(directory: Path, name: str, model: type[Record], notes: list[str]) -> pd.DataFrame:
+    """From the JSON lines alone; a Parquet file beside them must hold the same rows."""
+    found = raw_lines(directory, name)
+    if found is None:
+        notes.append(f"{directory / name}.jsonl: is not here, so the Parquet file is taken for it")
+        return _read_table(directory, name, model, notes)
+    table = parse_jsonl(found[1], model, found[0])
+    parquet = directory / f"{name}.parquet"
+    if parquet.exists() and not _holds(parquet, table, model):
+        raise DataError(f"{parquet}: has other rows than {found[0].name}; delete it, it can be made again")
+    return table
+
+
 def _holds(parquet: Path, table: pd.DataFrame, model: type[Record]) -> bool:
     """A Parquet file with the same rows is left alone: a fresh checkout has times of its own, and stays clean."""
     try:
@@ -204,7 +243,7 @@ def parse_jsonl(content: bytes, model: type[Record], path: Path) -> pd.DataFrame
             f"{path}, line {len(lines) + 1}: the line ends in the middle, as after a crash; "
             "'python -m harness resume' repairs it"
         )
-    rows = [columns.row(_parse_line(line, k, model, path)) for k, line in enumerate(lines, 1)]
+    rows = [columns.row(parse_line(line, k, model, path)) for k, line in enumerate(lines, 1)]
     try:
         return columns.frame(rows, model)
     except OverflowError:
@@ -212,7 +251,12 @@ def parse_jsonl(content: bytes, model: type[Record], path: Path) -> pd.DataFrame
         raise DataError(f"{path}, line {line}: a number is too large for 64 bits") from None
 
 
-def _parse_line(line: bytes, number: int, model: type[Record], path: Path) -> Record:
+def parse_line(line: bytes, number: int, model: type[Record], path: Path) -> Record:
+    """One record; ``number`` and ``path`` are for the complaint.
+
+    Raises:
+        DataError: it is torn, edited, or of another version.
+    """
     try:
         record = model.model_validate_json(line)
     except ValidationError as error:

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from analysis.errors import DataError
 from analysis.verdict import Verdict, VerdictFile
 
-RELATIVE_TOLERANCE = 1e-6
-ABSOLUTE_TOLERANCE = 1e-9
+LAST_DIGITS = 1e-9
+TINY = 1e-12
 IGNORED = frozenset({"versions"})
 
 
@@ -33,24 +33,41 @@ def read_verdicts(path: Path) -> tuple[Verdict, ...]:
         raise DataError(f"{path}: not a verdict of this version: {place}: {first['msg']}") from None
 
 
-def differences(recorded: Sequence[Verdict], now: Sequence[Verdict]) -> list[str]:
-    """One line for each value that differs; versions may, and numbers in their last digits."""
+def differences(recorded: Sequence[Verdict], now: Sequence[Verdict], *, exact: bool = False) -> list[str]:
+    """One line for each value that differs.
+
+    Versions may; and numbers, unless ``exact``, beyond their ninth digit: other builds of the libraries, and the
+    same ones on another processor, add up in another order.
+    """
     old, new = ([verdict.model_dump(mode="json") for verdict in verdicts] for verdicts in (recorded, now))
-    return list(_compare(old, new, "verdicts"))
+    tolerance = 0.0 if exact else LAST_DIGITS
+    return list(_compare(old, new, "verdicts", tolerance))
 
 
-def _compare(old: Any, new: Any, path: str) -> Iterator[str]:
+def versions_apart(recorded: Sequence[Verdict], now: Sequence[Verdict]) -> str:
+    """The versions that differ, as half a sentence; empty when none does."""
+    pairs = [(old.versions, new.versions) for old, new in zip(recorded, now, strict=False)]
+    told = {
+        f"{name} {old.get(name, 'none')} then and {new.get(name, 'none')} now"
+        for old, new in pairs
+        for name in old.keys() | new.keys()
+        if old.get(name) != new.get(name)
+    }
+    return ", ".join(sorted(told))
+
+
+def _compare(old: Any, new: Any, path: str, tolerance: float) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted((old.keys() | new.keys()) - IGNORED):
-            yield from _compare(old.get(key), new.get(key), f"{path}.{key}")
+            yield from _compare(old.get(key), new.get(key), f"{path}.{key}", tolerance)
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from _compare(before, after, f"{path}[{index}]")
-    elif not _is_same(old, new):
+            yield from _compare(before, after, f"{path}[{index}]", tolerance)
+    elif not _is_same(old, new, tolerance):
         yield f"{path}: recorded {old!r}, now {new!r}"
 
 
-def _is_same(old: Any, new: Any) -> bool:
+def _is_same(old: Any, new: Any, tolerance: float) -> bool:
     if isinstance(old, float) and isinstance(new, float | int) and not isinstance(new, bool):
-        return math.isclose(old, new, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
+        return math.isclose(old, new, rel_tol=tolerance, abs_tol=TINY if tolerance else 0.0)
     return bool(old == new)

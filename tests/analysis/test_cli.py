@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -119,6 +122,64 @@ def test_verify_agrees_and_disagrees(campaign_copy: Path) -> None:
     assert "verdicts[0].slopes.difference.value: recorded" in err
     assert "does not say what the data say now (2 differences" in err
     assert path.read_text() == json.dumps(content)
+
+
+def test_verify_says_to_which_digit(campaign_copy: Path) -> None:
+    path = recorded(campaign_copy)
+    code, out, _ = run("verify", campaign_copy, "--exact")
+    assert (code, out.strip().endswith("to the last digit")) == (0, True)
+    content = json.loads(path.read_text())
+    content["verdicts"][0]["slopes"]["difference"]["value"] *= 1 + 1e-12
+    content["verdicts"][0]["versions"]["numpy"] = "1.0"
+    path.write_text(json.dumps(content))
+    code, out, _ = run("verify", campaign_copy)
+    assert code == 0
+    assert "to the ninth digit; 1 numbers differ after it: numpy 1.0 then and" in out
+    code, _, err = run("verify", campaign_copy, "--exact")
+    assert code == 1
+    assert "verdicts[0].slopes.difference.value: recorded" in err
+
+
+def test_verify_names_every_damaged_line_and_computes_nothing(campaign_copy: Path) -> None:
+    recorded(campaign_copy)
+    trials, samples = campaign_copy / "trials.jsonl", campaign_copy / "samples.jsonl"
+    lines = trials.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"n":', b'"m":')
+    lines[4] = lines[4][:40] + b"\n"
+    trials.write_bytes(b"".join(lines))
+    samples.write_bytes(samples.read_bytes()[:-7])
+    code, _, err = run("verify", campaign_copy)
+    assert code == 2
+    assert f"{trials}, line 2: n: Field required" in err
+    assert f"{trials}, line 5: not valid JSON" in err
+    assert "the line ends in the middle" in err
+    assert "3 damaged lines" in err
+
+
+def test_verify_reads_the_raw_files_and_not_the_parquet(campaign_copy: Path) -> None:
+    """An edited Parquet file that still names the digest of the JSON lines is not believed."""
+    recorded(campaign_copy)
+    parquet = campaign_copy / "trials.parquet"
+    table = pq.read_table(parquet)
+    place = table.schema.get_field_index("elapsed_ns")
+    slower = pc.add(table.column(place), 1)
+    pq.write_table(table.set_column(place, table.schema.field(place), slower), parquet)
+    code, _, err = run("verify", campaign_copy)
+    assert code == 2
+    assert "trials.parquet: has other rows than trials.jsonl" in err
+
+
+def test_verify_reads_an_archive(campaign_copy: Path) -> None:
+    recorded(campaign_copy)
+    plain = campaign_copy / "samples.jsonl"
+    packed = campaign_copy / "samples.jsonl.xz"
+    packed.write_bytes(lzma.compress(plain.read_bytes()))
+    plain.unlink()
+    assert run("verify", campaign_copy)[0] == 0
+    packed.write_bytes(packed.read_bytes()[:-20])
+    code, _, err = run("verify", campaign_copy)
+    assert code == 2
+    assert "damaged, it cannot be unpacked" in err
 
 
 @pytest.mark.parametrize(
