@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.errors import NotEnoughDataError
 from analysis.estimates import Estimate, Missing
 from analysis.frames import Scenario, paired
 from analysis.load import load
+from analysis.models import fit_clustered
 from analysis.pooling import scenario
 from analysis.selfcheck import tolerance
-from analysis.sensitivity import bent, median_block, sensitivity
+from analysis.sensitivity import bent, median_block, mixed, sensitivity
 from analysis.synthetic import Design, Truth, simulate
 
 DESIGN = Design(levels=tuple(range(10, 101, 10)), blocks=12)
@@ -30,9 +32,22 @@ def place(full: Path) -> Scenario:
     return scenario([load(full)])
 
 
+def test_the_mixed_model_has_the_primary_value_where_the_design_is_complete(place: Scenario) -> None:
+    """Balanced blocks: the same contrast, and a standard error of its own."""
+    found, primary = mixed(place.rows, 0.05), fit_clustered(place.rows)
+    assert found.value == pytest.approx(primary.difference, rel=1e-6)
+    assert found.standard_error == pytest.approx(primary.contrast(0, 1)[1], rel=0.5)
+
+
+def test_a_mixed_model_that_cannot_be_fitted_is_told(place: Scenario) -> None:
+    unmeasured = place.rows.assign(ms=np.inf)
+    with pytest.raises(NotEnoughDataError, match="mixed model"):
+        mixed(unmeasured, 0.05)
+
+
 def test_every_fit_finds_the_truth(place: Scenario) -> None:
     found = sensitivity(place, 0.01)
-    assert len(found) == 6
+    assert len(found) == 7
     for result in found:
         assert isinstance(result, Estimate), result
         assert result.ci_low <= 0.1 <= result.ci_high, result
