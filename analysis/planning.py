@@ -54,6 +54,7 @@ def power(
     Levels, machine and link are the pilot's. Any of the three options alone asks that question only.
     """
     with one_sentence():
+        from analysis.errors import DataError
         from analysis.frames import places
         from analysis.load import load
         from analysis.pooling import scenario
@@ -62,7 +63,9 @@ def power(
         campaign = load(directory)
         for note in campaign.notes:
             err_console.print(f"note: {note}", markup=False)
-        pilots = [scenario([campaign], place) for place in places(campaign.manifest)]
+        pilots = [pilot for place in places(campaign.manifest) if not (pilot := scenario([campaign], place)).is_2018]
+        if not pilots:
+            raise DataError(f"{directory}: only of profile paper-2018, which gets no verdict; name a pilot of another")
         found = [size(pilot, _questions(pilot, precision, difference, margin)) for pilot in pilots]
         if json:
             typer.echo(f"[{','.join(one.model_dump_json(indent=2) for one in found)}]")
@@ -94,7 +97,10 @@ def _shown(found: Sizing) -> Iterator[RenderableType]:
     from analysis.sentences import significant
     from analysis.sizing import SAID
 
-    yield Text(f"Pilot: {', '.join(found.campaigns)}, {found.pilot_blocks} blocks, {found.pilot_levels} levels")
+    where = f"{', '.join(found.campaigns)}, {found.link}, profile {found.profile}"
+    yield Text(
+        f"Pilot: {', '.join(found.campaigns)}, {where}, {found.pilot_blocks} blocks, {found.pilot_levels} levels"
+    )
     own = f", {significant(found.between_sd, 3)} of it the blocks' own" if found.between_sd else ""
     yield Text(
         f"{found.other} minus {found.baseline}: one block's slope difference varies by "

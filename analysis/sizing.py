@@ -35,6 +35,7 @@ from analysis.estimates import Frozen, Missing, require, t_quantile
 from analysis.frames import NS_PER_S, Scenario
 from analysis.models import UNIT_SLOPE, Floats
 from analysis.power import HETEROGENEITY_ALPHA, heterogeneity_p, power_of
+from harness.records import Link, Profile
 
 stats: Any = _stats
 MAX_BLOCKS = 10_000
@@ -74,6 +75,8 @@ class Sizing(Frozen):
     """What a pilot says about the next campaign with the same levels."""
 
     campaigns: tuple[str, ...]
+    link: Link
+    profile: Profile
     baseline: str
     other: str
     pilot_blocks: int
@@ -237,6 +240,8 @@ def size(scenario: Scenario, questions: tuple[tuple[Question, float], ...]) -> S
 
     return Sizing(
         campaigns=scenario.names,
+        link=scenario.link,
+        profile=scenario.profile,
         baseline=scenario.arms[0],
         other=scenario.arms[1],
         pilot_blocks=int(scenario.pairs["block_id"].nunique()),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from analysis import sentences
+from analysis.cli import app
 from analysis.errors import DataError
 from analysis.figures import figure4, style
 from analysis.frames import Place, places
@@ -39,6 +42,7 @@ def in_parts(small: Path, links: tuple[Link, ...], profiles: tuple[Profile, ...]
     return replace(found, manifest=manifest, trials=both[0], samples=both[1])
 
 
+RECORDED = Path(__file__).parents[2] / "results/threats"
 TWO_LINKS = (Link.LOOPBACK, Link.WAN)
 TWO_PROFILES = (Profile.SOUND, Profile.PAPER_2018)
 
@@ -132,3 +136,11 @@ def test_a_real_campaign_of_two_profiles(tmp_path: Path) -> None:
     assert order["stack"].tolist() == ["ssa", "ssa", "openssl", "openssl"]
     assert sentences.judgement(published.verdict).startswith("As the 2018 design would have reported")
     assert sentences.judgement(sound.verdict).startswith("Underpowered")
+
+
+def test_power_is_asked_of_each_part_that_can_be_judged() -> None:
+    """On the recorded campaign of both profiles, on two links."""
+    done = CliRunner().invoke(app, ["power", str(RECORDED), "--precision", "1", "--json"])
+    assert done.exit_code == 0, done.output
+    found = [(one["link"], one["profile"]) for one in json.loads(done.stdout)]
+    assert found == [("lan", "sound"), ("wan", "sound")]
