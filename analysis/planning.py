@@ -98,9 +98,7 @@ def _shown(found: Sizing) -> Iterator[RenderableType]:
     from analysis.sizing import SAID
 
     where = f"{', '.join(found.campaigns)}, {found.link}, profile {found.profile}"
-    yield Text(
-        f"Pilot: {', '.join(found.campaigns)}, {where}, {found.pilot_blocks} blocks, {found.pilot_levels} levels"
-    )
+    yield Text(f"Pilot: {where}, {found.pilot_blocks} blocks, {found.pilot_levels} levels")
     own = f", {significant(found.between_sd, 3)} of it the blocks' own" if found.between_sd else ""
     yield Text(
         f"{found.other} minus {found.baseline}: one block's slope difference varies by "
