@@ -10,16 +10,25 @@ small segments in a row, and the second would wait for the first one's acknowled
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 
-from ..errors import NetworkError
+from ..errors import ApplicationError, NetworkError
 from ..sockets.addresses import Address
 from .waits import connect
 
 _RESET = struct.pack("=ii", 1, 0)
 """SO_LINGER of a connection whose peer was still sending: reading after a shutdown opens no window (tcp(7)), so that
 without a reset it would wait for one until the kernel forgets the connection"""
+
+
+_LEVELS = frozenset({socket.IPPROTO_TCP, socket.IPPROTO_IP, socket.IPPROTO_IPV6})
+_SOCKET_NAMES = frozenset(
+    {socket.SO_KEEPALIVE, socket.SO_REUSEADDR, socket.SO_REUSEPORT, socket.SO_PRIORITY, socket.SO_DOMAIN}
+)
+"""of SOL_SOCKET; others hold an address or a descriptor, which would be the daemon's (SO_ATTACH_FILTER, SO_ATTACH_BPF),
+or concern the descriptor that the application has"""
 
 
 class Outer:
@@ -33,7 +42,8 @@ class Outer:
         self.socket = self._create() if existing is None else existing
 
     def set_option(self, level: int, name: int, value: bytes) -> None:
-        """Apply an option of another level than TLS."""
+        """Apply an option of another level than TLS.  Raises ApplicationError (ENOPROTOOPT), NetworkError."""
+        self._require(level, name)
         try:
             self.socket.setsockopt(level, name, value)
         except OSError as error:
@@ -41,11 +51,17 @@ class Outer:
         self._options[level, name] = value
 
     def get_option(self, level: int, name: int, size_bytes: int) -> bytes:
-        """Read an option of another level than TLS."""
+        """Read an option of another level than TLS.  Raises as :meth:`set_option`."""
+        self._require(level, name)
         try:
             return self.socket.getsockopt(level, name, max(1, min(size_bytes, 1024)))[:size_bytes]
         except OSError as error:
             raise NetworkError.from_os("getsockopt", error) from None
+
+    @staticmethod
+    def _require(level: int, name: int) -> None:
+        if level not in _LEVELS and not (level == socket.SOL_SOCKET and name in _SOCKET_NAMES):
+            raise ApplicationError(f"option {name} of level {level} is none of the wire's", errno.ENOPROTOOPT)
 
     def bind(self, address: Address) -> None:
         """Bind to a local address."""

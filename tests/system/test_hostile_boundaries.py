@@ -6,6 +6,7 @@ A boundary runs with the application's rights; a program may speak on the contro
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -52,11 +53,18 @@ class House:
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     daemon = Daemon()
-    with serving(mute) as silent, serving(tls(until_the_end)) as honest:
+    with serving(mute) as silent, serving(whoever_comes) as honest:
         yield House(daemon, silent.port, honest.port)
     assert sorted(daemon.worker_pids()) == sorted(daemon.workers)
     assert daemon.stop() == 0
     daemon.close()
+
+
+def whoever_comes(connection: socket.socket, server: Server) -> None:
+    """A TLS server, short of patience: an application may keep its own packets back (TCP_CORK, TCP_WINDOW_CLAMP)."""
+    connection.settimeout(10)
+    with contextlib.suppress(TimeoutError):
+        tls(until_the_end)(connection, server)
 
 
 def until_the_end(secured: ssl.SSLSocket, _server: Server) -> str:
@@ -234,6 +242,26 @@ def test_any_conversation(data: st.DataObject, house: House) -> None:
     conversation = data.draw(st.lists(st.tuples(requests(house.port), LUGGAGE), max_size=6))
     speak(house, data.draw(openings(house)) + conversation)
     house.has_no_new_complaint()
+
+
+@pytest.mark.parametrize("name", [26, 27, 47, 50, 51, 52])
+def test_no_option_holds_an_address_or_a_descriptor_of_the_daemons(name: int, house: House) -> None:
+    """SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MAX_PACING_RATE, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF and _EBPF."""
+    with THINGS["application"]() as thing, control.dial(house.daemon.path) as end:
+        end.setblocking(True)
+        end.settimeout(30)
+        for message, things in [
+            (m.Hello(1, socket.AF_INET, 1), [thing]),
+            (m.SetOption(2, socket.SOL_SOCKET, name, bytes(16)), []),
+            (m.GetOption(3, socket.SOL_SOCKET, name, 16), []),
+        ]:
+            control.send(end, message, things)
+        codes = {}
+        while 3 not in codes:
+            received = control.receive(end)
+            assert received is not None
+            codes[received[0].request] = received[0].errno  # type: ignore[union-attr]
+    assert (codes[2], codes[3]) == (errno.ENOPROTOOPT, errno.ENOPROTOOPT)
 
 
 @pytest.mark.parametrize("what", [b"", b"\0", bytes(16), bytes(100), b"\xff" * 16, bytes(MAX_MESSAGE_BYTES)])
