@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import stat
 import weakref
@@ -10,6 +12,7 @@ from OpenSSL import SSL
 
 from ..errors import DaemonError
 
+_log = logging.getLogger("ssad")
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 
 
@@ -27,7 +30,18 @@ def log_secrets(context: SSL.Context, path: str) -> None:
     if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
         raise DaemonError(f"the policy's key log {path} must be a file of the daemon's user with mode 0600")
 
+    failing = False
+
     def write(_connection: SSL.Connection, line: bytes) -> None:
-        os.write(descriptor, line + b"\n")
+        nonlocal failing
+        text = b"\n" * failing + line + b"\n"  # what a full disk cut off ends here
+        try:
+            written = os.write(descriptor, text)
+            why = "" if written == len(text) else os.strerror(errno.ENOSPC)
+        except OSError as error:  # the connection is as good without it
+            why = str(error.strerror)
+        if why and not failing:
+            _log.error("secrets are missing from the policy's key log %s: %s", path, why)
+        failing = bool(why)
 
     context.set_keylog_callback(write)

@@ -15,6 +15,7 @@ import socket
 import struct
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,32 @@ def neighbour(talk: Talk, port: int, ca: str) -> int:
             talk.tell(receive_exactly(s, len(word)).decode())
             count += 1
     return count
+
+
+def persist(_talk: Talk, port: int, ca: str, rounds: int, seed: int) -> dict[str, int]:
+    """Connect, and have a few words echoed, again and again; count how it went: the errno, and of which call."""
+    draw = random.Random(seed)
+    counts: Counter[str] = Counter()
+    for _ in range(rounds):
+        doing = "socket"
+        try:
+            with new(ca) as s:
+                doing = "connect"
+                s.connect(("127.0.0.1", port))
+                for _ in range(3):
+                    word = draw.randbytes(draw.randint(1, 20_000))
+                    doing = "send"
+                    s.sendall(word)
+                    doing = "recv"
+                    heard = receive_exactly(s, len(word))
+                    if heard != word:
+                        raise EOFError("cut" if word.startswith(heard) else "wrong")
+            counts["ok"] += 1
+        except EOFError as error:
+            counts[f"{doing} {error}"] += 1
+        except OSError as error:
+            counts[f"{doing} {ERRNO_NAMES[error.errno or 0]}"] += 1
+    return counts
 
 
 def verdicts(_talk: Talk, cases: list[dict[str, Any]]) -> list[list[str]]:

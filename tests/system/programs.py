@@ -59,9 +59,13 @@ def string(s: socket.socket, option: int) -> str:
 def new(ca: str, name: str | None = NAME, family: int = socket.AF_INET) -> socket.socket:
     """Make a secure socket with anchors and a name."""
     s = socket.socket(family, socket.SOCK_STREAM, TLS)
-    s.setsockopt(TLS, ANCHORS, ca.encode() + b"\0")
-    if name is not None:
-        s.setsockopt(TLS, HOSTNAME, name.encode() + b"\0")
+    try:
+        s.setsockopt(TLS, ANCHORS, ca.encode() + b"\0")
+        if name is not None:
+            s.setsockopt(TLS, HOSTNAME, name.encode() + b"\0")
+    except OSError:
+        s.close()
+        raise
     return s
 
 
