@@ -115,6 +115,23 @@ def test_workers_are_killed_at_random(governed: Governed, clients: Zygote, peer:
     assert governed.log().count("ended with -9; starting another") == KILLS
 
 
+def test_a_call_that_is_interrupted_again_and_again_is_one_request(
+    governed: Governed, clients: Zygote, ca: str
+) -> None:
+    """The daemon does not answer for as long as thousands of repetitions take."""
+    program = clients.start("set_under_a_timer", ca=ca)
+    program.hear()
+    for pid in governed.workers:
+        os.kill(pid, signal.SIGSTOP)
+    program.say()
+    program.hear()
+    with pytest.raises(subprocess.TimeoutExpired):
+        governed.process.wait(2)
+    for pid in governed.workers:
+        os.kill(pid, signal.SIGCONT)
+    assert program.result() == ""
+
+
 def test_the_parent_is_killed(governed: Governed, clients: Zygote, peer: Server, ca: str) -> None:
     programs = crowd(clients, peer, ca)
     workers = governed.worker_pids()

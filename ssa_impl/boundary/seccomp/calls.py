@@ -10,13 +10,13 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
 
 from ...abi import IPPROTO_TLS, MAX_VALUE_BYTES, NAME_PREFIX, OPTIONS, Kind, Opt
 from ...control import channel as control
-from ...control.messages import Bind, Connect, GetName, GetOption, Hello, Refusal, Reply, SetByPath, SetOption
+from ...control.messages import Bind, Connect, GetName, GetOption, Hello, Message, Refusal, Reply, SetByPath, SetOption
 from .entry import Entry, PendingBind, PendingConnect
 from .notify import Listener, Notification
 from .processes import Process
@@ -97,7 +97,7 @@ class Calls:
         if level == IPPROTO_TLS and _is_path(name, value):
             self._set_by_file(call, process, entry, name, value)
         else:
-            entry.ask(lambda number: SetOption(number, level, name, value), self.plain_answer(call, entry))
+            self._ask_once(call, value, entry, lambda number: SetOption(number, level, name, value))
 
     def _set_by_file(self, call: Notification, process: Process, entry: Entry, name: int, value: bytes) -> None:
         path = value.rstrip(b"\0")
@@ -109,16 +109,20 @@ class Calls:
             code = errno.EACCES if error.errno == errno.EPERM else (error.errno or errno.EINVAL)
             whole = process.absolute(path) if OPTIONS[Opt(name)].kind in _BY_NAME else None
             if whole is not None and code in {errno.EACCES, errno.ENOENT}:  # the policy may have a key there
-                entry.ask(lambda number: SetByPath(number, name, whole, code), self.plain_answer(call, entry))
+                self._ask_once(call, value, entry, lambda number: SetByPath(number, name, whole, code))
                 return
             text = f"{path.decode('utf-8', 'replace')}: {error.strerror}"
-            entry.ask(lambda number: Refusal(number, code, text), self.plain_answer(call, entry))
+            self._ask_once(call, value, entry, lambda number: Refusal(number, code, text))
             return
         try:
-            answered = self.plain_answer(call, entry)
-            entry.ask(lambda number: SetOption(number, IPPROTO_TLS, name, b"", by_file=True), answered, [opened])
+            self._ask_once(call, value, entry, lambda number: SetOption(number, IPPROTO_TLS, name, b"", True), opened)
         finally:
             os.close(opened)
+
+    def _ask_once(
+        self, call: Notification, value: bytes, entry: Entry, make: Callable[[int], Message], *descriptors: int
+    ) -> None:
+        entry.ask_once(_same(call, value), make, self.plain_answer(call, entry), descriptors)
 
     def get_option(self, call: Notification, process: Process, entry: Entry) -> None:
         """getsockopt(descriptor, level, name, room, length)."""
@@ -135,7 +139,7 @@ class Calls:
             else:
                 self._return_value(call, process, reply.value, size, exact=level == IPPROTO_TLS)
 
-        entry.ask(lambda number: GetOption(number, level, name, size), answered)
+        entry.ask_once(_same(call, b""), lambda number: GetOption(number, level, name, size), answered)
 
     def _connect_result(self, call: Notification, process: Process, entry: Entry, size: int) -> bool:
         """SO_ERROR after an interrupted connect: its result, when there is one; True when that settles the call."""
@@ -242,7 +246,7 @@ class Calls:
                 length = _INT.pack(len(reply.value))
                 self._write_back(call, process, {call.arguments[1]: reply.value[:size], call.arguments[2]: length})
 
-        entry.ask(lambda number: GetName(number, peer), answered)
+        entry.ask_once(_same(call, b""), lambda number: GetName(number, peer), answered)
 
     # -- answers
 
@@ -273,6 +277,11 @@ class Calls:
             if reply is None
             else reply.errno
         )
+
+
+def _same(call: Notification, value: bytes) -> Hashable:
+    """What a call and its like have in common that is made because a signal interrupted it."""
+    return call.thread, call.number, call.arguments, value
 
 
 def _int(argument: int) -> int:

@@ -2,7 +2,8 @@
 
 A signal may interrupt a call while the daemon works on it; the notification is then dead, and the application either
 makes the same call again or goes on to poll.  So a connect that was interrupted stays under way: the call that comes
-next (connect again, or SO_ERROR) takes its place, and a result that nobody waited for is kept for it.
+next (connect again, or SO_ERROR) takes its place, and a result that nobody waited for is kept for it.  An option that
+is set or read again is no second request: under a fast timer and with a slow daemon they would fill the channel.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import itertools
 import select
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
 from ...control import channel as control
@@ -78,6 +79,7 @@ class Entry:
     replacement: socket.socket | None = None  # what takes a TCP socket's place when its upgrade succeeds
     reset_wanted: bool = False
     _waiting: dict[int, WhenAnswered] = field(default_factory=dict)
+    _repeatable: dict[Hashable, WhenAnswered] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def ask(self, make: Callable[[int], Message], answered: WhenAnswered, descriptors: Iterable[int] = ()) -> None:
@@ -91,6 +93,19 @@ class Entry:
             answered(None)
         else:
             self._waiting[number] = answered
+
+    def ask_once(
+        self, call: Hashable, make: Callable[[int], Message], answered: WhenAnswered, descriptors: Iterable[int] = ()
+    ) -> None:
+        """As :meth:`ask`; while the same ``call`` waits for its answer, which was interrupted, take its place."""
+
+        def whoever_waits(reply: Reply | None) -> None:
+            self._repeatable.pop(call)(reply)
+
+        is_new = call not in self._repeatable
+        self._repeatable[call] = answered
+        if is_new:
+            self.ask(make, whoever_waits, descriptors)
 
     def take_replies(self) -> bool:
         """Read what the daemon said; False when it has hung up, or when an answer made us do so."""
