@@ -82,7 +82,9 @@ class Program:
         return {pid: line for pid, line in found.items() if line}
 
     def nothing_is_left(self) -> bool:
-        return not self.processes() and not list(self.temporary.iterdir())
+        left = [*self.processes().values(), *map(str, self.temporary.iterdir())]
+        assert left == []
+        return True
 
     def kill(self, pattern: str) -> None:
         """SIGKILL for every process whose command line matches."""
