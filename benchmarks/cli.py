@@ -17,14 +17,14 @@ from benchmarks.records import BenchmarkError
 
 app = typer.Typer(
     help="Measure what the SSA costs on this machine, beside stunnel, HAProxy and OpenSSL in the process.",
-    epilog="Everything happens on loopback and ends by itself. All four take less than ten minutes on two cores.",
+    epilog="Everything happens on loopback and ends by itself. All five take less than ten minutes on two cores.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
 
-NAMES = ("calls", "connections", "handshakes", "relay")
+NAMES = ("calls", "connections", "handshakes", "policies", "relay")
 RECORDINGS = Path("results/benchmarks")
 PAGE = Path("docs/benchmarks.md")
 
@@ -70,6 +70,8 @@ def run(
     [bold]connections[/bold]: 1,000 at once; time to open them, memory and descriptors of an idle one.
 
     [bold]handshakes[/bold]: how many a second, CPU time of each; full and resumed.
+
+    [bold]policies[/bold]: CPU time that rules and strategies add to a handshake.
 
     [bold]relay[/bold]: CPU seconds per gigabyte, throughput; both directions, one connection and sixteen.
     """

@@ -134,6 +134,35 @@ def _handshakes(recording: Recording) -> Iterator[str]:
     yield pivot(full, "role: subject", _who, _party("CPU per handshake"))
 
 
+def _policies(recording: Recording) -> Iterator[str]:
+    yield (
+        "A client at the seccomp boundary, a full handshake as above; each policy has a daemon of its own, and all of"
+        " them take turns in each round.  *of the default* is the median over the rounds of the ratio to the packaged"
+        " default in the same round.  A key that is read by the process of its own is read when an application first"
+        " names it, not for each handshake.\n"
+    )
+    whole = [row for row in recording.rows if row.quantity == "CPU per handshake"]
+    default = next((row for row in whole), None)
+    parties = [row for row in recording.rows if _party("CPU per handshake")(row)]
+    ratios = [
+        row.model_copy(
+            update={
+                "quantity": "of the default",
+                "unit": "",
+                "rounds": tuple(mine / theirs for mine, theirs in zip(row.rounds, default.rounds, strict=True)),
+            }
+        )
+        for row in whole
+        if default is not None
+    ]
+    yield pivot(
+        [*whole, *ratios, *parties],
+        "policy: CPU per handshake, ms",
+        lambda row: row.case,
+        lambda row: _party("CPU per handshake")(row) or ("all" if row.unit else row.quantity),
+    )
+
+
 def _relay(recording: Recording) -> Iterator[str]:
     for quantity, unit in (
         ("CPU per GB", "CPU seconds per gigabyte"),
@@ -159,12 +188,14 @@ TITLES = {
     "calls": "Calls",
     "connections": "Connections",
     "handshakes": "Handshakes",
+    "policies": "Policies and strategies",
     "relay": "Relay",
 }
 SECTIONS: dict[str, Callable[[Recording], Iterator[str]]] = {
     "calls": _calls,
     "connections": _connections,
     "handshakes": _handshakes,
+    "policies": _policies,
     "relay": _relay,
 }
 

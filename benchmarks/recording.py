@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks import calls, connections, handshakes, machine, relay
+from benchmarks import calls, connections, handshakes, machine, policies, relay
 from benchmarks.records import Recording
 from benchmarks.rounds import Findings, Say
 
@@ -26,6 +26,7 @@ BENCHMARKS = {
     "calls": Benchmark(calls.measure, calls.SIZES, calls.QUICK),
     "connections": Benchmark(connections.measure, connections.SIZES, connections.QUICK),
     "handshakes": Benchmark(handshakes.measure, handshakes.SIZES, handshakes.QUICK),
+    "policies": Benchmark(policies.measure, policies.SIZES, policies.QUICK),
     "relay": Benchmark(relay.measure, relay.SIZES, relay.QUICK),
 }
 

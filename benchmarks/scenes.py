@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.machine import Parties, parent_of
-from benchmarks.processes import START_S, Speaker, endpoint_command, speaking
+from benchmarks.processes import PROGRAMS, START_S, Speaker, endpoint_command, speaking
 from benchmarks.records import BenchmarkError, Role, Subject
 from benchmarks.subjects import ADDRESS, BOUNDARIES, PROXIES, proxy, ssad, under_boundary
 from webservers import Authority, Credentials
 
 FULL, RESUMED = "full", "resumed"
 _TICKETS = {FULL: 0, RESUMED: 2}  # a TLS 1.3 server that sends no ticket cannot be resumed
+
+
+REVOCATION_LIST = "crl.pem"  # beside the certificates
+ENGINE_SOCKET = "engine.sock"  # in the directory above them
+PolicyOf = Callable[[Credentials], str]
+"""from a scene's certificates to the text of its daemon's policy"""
 
 
 @dataclass(frozen=True)
@@ -37,16 +44,22 @@ class Scene:
 
 @contextmanager
 def workplace() -> Iterator[tuple[Path, Credentials]]:
-    """A directory that is gone afterwards, with the certificates of a test authority in it."""
+    """A directory that is gone afterwards, with the certificates of a test authority and its revocation list in it."""
     with tempfile.TemporaryDirectory(prefix="ssa-benchmarks-") as name:
-        yield Path(name), Authority.create().issue(Path(name) / "certificates")
+        authority = Authority.create()
+        credentials = authority.issue(Path(name) / "certificates")
+        credentials.ca.with_name(REVOCATION_LIST).write_bytes(authority.revocation_list())
+        yield Path(name), credentials
 
 
 @contextmanager
-def scene(subject: Subject, role: Role) -> Iterator[Scene]:
+def scene(subject: Subject, role: Role, policy: PolicyOf | None = None) -> Iterator[Scene]:
     """Start everybody; at the end nobody is left.  BenchmarkError says who could not be started."""
     with workplace() as (directory, credentials), ExitStack() as stack:
-        yield _Builder(subject, directory, credentials, stack).build(role)
+        builder = _Builder(subject, directory, credentials, stack)
+        if policy is not None:
+            builder.policy = policy(credentials)
+        yield builder.build(role)
 
 
 class _Builder:
@@ -57,12 +70,20 @@ class _Builder:
         self._stack = stack
         self._parties: dict[str, tuple[int, ...]] = {}
         self._daemon: Path | None = None
+        self.policy = ""
 
     def build(self, role: Role) -> Scene:
         if self._subject in BOUNDARIES:
-            daemon = self._stack.enter_context(ssad(self._directory, self._credentials))
+            if ENGINE_SOCKET in self.policy:
+                self._start_engine()
+            daemon = self._stack.enter_context(ssad(self._directory, self._credentials, self.policy))
             self._daemon, self._parties["daemon"] = daemon.socket, daemon.pids
         return self._client() if role is Role.CLIENT else self._server()
+
+    def _start_engine(self) -> None:
+        command = [sys.executable, str(PROGRAMS / "engine.py"), str(self._directory / ENGINE_SOCKET)]
+        speaker = self._stack.enter_context(speaking("engine", command, self._directory / "engine.log"))
+        self._parties["engine"] = (int(speaker.expect(START_S)["pid"]),)
 
     def _client(self) -> Scene:
         peers, ports = {}, {}

@@ -34,10 +34,12 @@ class Daemon:
 
 
 @contextmanager
-def ssad(directory: Path, credentials: Credentials) -> Iterator[Daemon]:
+def ssad(directory: Path, credentials: Credentials, policy: str = "") -> Iterator[Daemon]:
     """The daemon, one worker a core, with the test's authority as the system's trust store."""
     path = directory / "ssad.sock"
     program = [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(path), "--workers", str(CORES)]
+    (directory / "ssa.toml").write_text(policy, encoding="utf-8")
+    program += ["--policy", str(directory / "ssa.toml")]
     with guarded("SSA daemon", program, directory / "ssad.log", SSL_CERT_FILE=str(credentials.ca)) as speaker:
         ready = speaker.expect(START_S)
         yield Daemon(path, (int(ready["pid"]), *map(int, ready["workers"])))

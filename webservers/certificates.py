@@ -11,7 +11,9 @@ from typing import Literal
 
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 SERVER_NAME = "server.ssa.test"
 
@@ -51,6 +53,15 @@ class Authority:
     def pem(self) -> bytes:
         """The CA's certificate."""
         return self._ca.cert_pem.bytes()
+
+    def revocation_list(self) -> bytes:
+        """A list of nobody, PEM, that holds for a day."""
+        now = datetime.now(UTC)
+        key = load_pem_private_key(self._ca.private_key_pem.bytes(), None)
+        builder = x509.CertificateRevocationListBuilder(x509.load_pem_x509_certificate(self.pem).subject)
+        builder = builder.last_update(now - timedelta(hours=1)).next_update(now + timedelta(days=1))
+        made = builder.sign(key, hashes.SHA256())  # type: ignore[arg-type]  # trustme's keys can sign
+        return made.public_bytes(Encoding.PEM)
 
     def issue(
         self,

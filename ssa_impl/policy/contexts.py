@@ -20,6 +20,7 @@ from ..tls.acceptor import choose, is_ours, select_protocol
 from ..tls.binding import on_failed_verification, set_groups, set_server_name_callback, set_signature_algorithms
 from ..tls.reasons import note_failure
 from .ciphers import default_ciphers, is_tls_1_3
+from .files import VENDOR
 from .key_log import log_secrets
 from .model import SECURITY_LEVEL, Identity, Role, Settings
 
@@ -41,6 +42,10 @@ def forget_contexts() -> None:
     """Make every context anew when it is needed next: what it was made of may have changed."""
     _acceptor_context.cache_clear()
     _context.cache_clear()
+
+
+_FFDHE2048 = (VENDOR / "ffdhe2048.pem").read_bytes()
+"""what an acceptor's DHE ciphers use (RFC 7919); read before a worker gives up its files"""
 
 
 @lru_cache(maxsize=_CONTEXTS_KEPT)
@@ -84,6 +89,9 @@ def _context(settings: Settings) -> SSL.Context:
             _load_anchors(context, settings.anchors_pem)
     for identity in settings.identities:
         _present(context, identity)
+    if accepting and any(name.startswith("DHE-") for name in settings.ciphers):
+        with _as_file(_FFDHE2048) as path:
+            context.load_tmp_dh(os.fsencode(path))
     if accepting and settings.alpn:
         context.set_alpn_select_callback(select_protocol(settings.alpn))
     _set_sessions(context, settings, accepting)

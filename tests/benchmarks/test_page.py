@@ -65,6 +65,23 @@ def test_no_number_is_without_its_command() -> None:
     assert "Quick" not in page
 
 
+def test_policies_are_set_beside_the_default_round_by_round() -> None:
+    def cpu(case: str, *rounds: float, party: str = "") -> Row:
+        what = f"CPU per handshake{party}"
+        return Row(subject=Subject.SECCOMP, role=Role.CLIENT, case=case, quantity=what, unit="ms", rounds=rounds)
+
+    rows = [
+        cpu("the packaged default", 2, 4, 8),
+        cpu("the packaged default", 1, 2, 3, party=", daemon"),
+        cpu("pinning", 3, 5, 8),
+        cpu("pinning", 2, 3, 4, party=", daemon"),
+    ]
+    page = render([recording("policies", rows)])
+    assert "| policy: CPU per handshake, ms | all | of the default | daemon |" in page
+    assert "| the packaged default | 4 | 1 | 2 |" in page
+    assert "| pinning | 5 | 1.25 | 3 |" in page
+
+
 def test_what_is_missing_and_what_is_quick_is_said() -> None:
     missing = [Missing(subject=Subject.HAPROXY, role=Role.SERVER, reason="haproxy is not installed")]
     page = render([recording("connections", [], missing, quick=True)])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.policies import POLICIES
 from benchmarks.recording import BENCHMARKS
 from benchmarks.records import Recording, Role, Subject, read
 from tests.system.waiting import eventually
@@ -84,6 +85,17 @@ def test_handshakes(tmp_path: Path) -> None:
                     assert 0 < rows[case, "CPU per handshake, application"] <= rows[case, "CPU per handshake"]
                 assert rows["full", "resumed"] == 0
                 assert rows["resumed", "resumed"] > 0
+
+
+def test_policies(tmp_path: Path) -> None:
+    found = run("policies", tmp_path)
+    rows = by_cell(found, Subject.SECCOMP, Role.CLIENT)
+    assert {case for case, _ in rows} == set(POLICIES)
+    for case in POLICIES:
+        parts = [rows[case, f"CPU per handshake, {party}"] for party in ("application", "boundary", "daemon")]
+        engine = rows.get((case, "CPU per handshake, engine"), 0)
+        assert (engine > 0) == (case == "an engine outside")  # the others do not ask it, and it is asked
+        assert sum(parts) + engine == pytest.approx(rows[case, "CPU per handshake"])
 
 
 def test_relay(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """``python -m harness`` as a program: its words, its exit code, what it leaves behind."""
 
+import contextlib
 import os
 import re
 import select
@@ -91,7 +92,8 @@ class Program:
         pids = [pid for pid, line in self.processes().items() if re.search(pattern, line)]
         assert pids, self.processes()
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended with the one before
+                os.kill(pid, signal.SIGKILL)
 
     def wait_until_all_ended(self) -> None:
         for pid in self.processes():
