@@ -2,7 +2,7 @@
 
 Nouns, in reading order:
 
-- ``plan``: everything that a campaign is told (TOML, ``presets/``); ``complaints``: what is wrong with one.
+- ``plan``: everything that a campaign is told (TOML, ``plans/``); ``complaints``: what is wrong with one.
 - ``order``: randomised complete blocks of balanced pairs; ``ledger``: what has been run and what is next.
 - ``records``: what is written down, the one waist between this package and ``analysis``.
 - ``clients``: the processes that download; ``links``: what lies between them and the server.

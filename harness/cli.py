@@ -24,7 +24,7 @@ from harness import recording, runner
 from harness.errors import HarnessError, UsageError
 from harness.forecast import campaign_s, in_words
 from harness.order import in_turn
-from harness.plan import PRESETS, Plan, load_file, load_preset, parse_changes
+from harness.plan import PRESETS, Plan, load_file, load_preset, names, parse_changes
 from harness.progress import Reporter, reporter
 from harness.signals import InterruptedBySignalError, raised_as_exceptions
 
@@ -43,10 +43,19 @@ _WHERE = "Where"
 
 Preset = Annotated[
     str | None,
-    typer.Option(help=f"A plan of this package: {', '.join(PRESETS)} (default: standard).", rich_help_panel=_PLAN),
+    typer.Option(
+        metavar="NAME",
+        help=f"{', '.join(PRESETS)}, or another plan of this package (default: standard).",
+        rich_help_panel=_PLAN,
+    ),
 ]
 PlanFile = Annotated[
-    Path | None, typer.Option("--plan", metavar="FILE", help="A plan of your own (TOML).", rich_help_panel=_PLAN)
+    str | None,
+    typer.Option("--plan", metavar="NAME|FILE", help="The same, or a plan of your own (TOML).", rich_help_panel=_PLAN),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="What the clock encloses: sound, transfer, cold-start or paper-2018.", rich_help_panel=_PLAN),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -117,6 +126,7 @@ def plan(
     seed: Seed = None,
     blocks: Blocks = None,
     link: Link = None,
+    profile: Profile = None,
     server: Server = None,
     boundary: Boundary = None,
     url: Url = None,
@@ -125,7 +135,7 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the trials, their order and the expected duration. Nothing is run."""
-    options = {"seed": seed, "blocks": blocks, "link": link, "server": server, "boundary": boundary}
+    options = {"seed": seed, "blocks": blocks, "link": link, "profile": profile, "server": server, "boundary": boundary}
     chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca})
     if as_json:
         _print_json(chosen)
@@ -142,6 +152,7 @@ def run(
     seed: Seed = None,
     blocks: Blocks = None,
     link: Link = None,
+    profile: Profile = None,
     server: Server = None,
     boundary: Boundary = None,
     url: Url = None,
@@ -155,7 +166,7 @@ def run(
 
     Ctrl-C at any moment loses at most the trial in flight; "resume" goes on.
     """
-    options = {"seed": seed, "blocks": blocks, "link": link, "server": server, "boundary": boundary}
+    options = {"seed": seed, "blocks": blocks, "link": link, "profile": profile, "server": server, "boundary": boundary}
     chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca}, far=far)
     said = reporter()
     said.say(f"Plan: {chosen.preset}, {chosen.trials} trials, about {in_words(campaign_s(chosen))}.")
@@ -226,7 +237,7 @@ def record(
 
 def _load(
     preset: str | None,
-    file: Path | None,
+    file: str | None,
     settings: list[str] | None,
     options: dict[str, Any],
     *,
@@ -245,7 +256,9 @@ def _load(
         changes.update(parse_changes(settings or []))
         if far and file is None and not {"url", "ssh", "link"} & set(changes):
             changes["link"] = "wan"
-        return load_file(file, changes) if file is not None else load_preset(preset or "standard", changes)
+        if file is not None and file not in names():
+            return load_file(Path(file), changes)
+        return load_preset(file or preset or "standard", changes)
 
     return _guarded(load)
 
@@ -318,14 +331,18 @@ def _print_json(chosen: Plan) -> None:
 
 
 def _print_order(chosen: Plan) -> None:
-    table = Table("block", "pair", "n", "first", "second", box=None)
+    parts = len(chosen.every_link) * len(chosen.every_profile) > 1
+    table = Table("block", *(["part"] if parts else []), "pair", "n", "first", "second", box=None)
     for pair in runner.order_of(chosen):
-        table.add_row(str(pair.block), str(pair.pair), str(pair.n), *(trial.name for trial in pair.trials))
+        where = [str(pair.trials[0].part)] if parts else []
+        table.add_row(str(pair.block), *where, str(pair.pair), str(pair.n), *(trial.name for trial in pair.trials))
     _out().print(table)
     levels = f"n = {_compressed(chosen.levels)}"
     stacks = " and ".join(chosen.stacks)
     if len(chosen.boundaries) > 1:
         stacks += f", at {' and '.join(chosen.boundaries)}"
+    if parts:
+        stacks += f"; each of {', '.join(chosen.every_link)} with each of {', '.join(chosen.every_profile)}"
     _out().print(
         f"Plan {chosen.preset}: {chosen.trials} trials ({levels}; {chosen.blocks} blocks;"
         f" {stacks}), seed {chosen.seed}, about {in_words(campaign_s(chosen))}."

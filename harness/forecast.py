@@ -14,6 +14,7 @@ START_S = 5.0  # server, daemon, fleets, preflight
 ANALYSIS_S = 15.0
 TRIAL_S = 0.06
 PROCESS_S = 0.018  # each process of a trial on a lan of 1 Gbit/s: fork, download, hash, report
+ROUND_TRIPS = 10  # of a trial on a wan: handshakes, and TCP's slow start over 1 MB
 WIRE_BYTES_PER_S = 117e6  # 1 Gbit/s less headers
 
 
@@ -27,7 +28,9 @@ def campaign_s(plan: Plan) -> float:
     pairs = plan.blocks * len(plan.boundaries)
     trials = 2 * pairs * sum(trial_cost_s(n, plan.size_bytes) for n in plan.levels)
     warm_up = len(plan.routes) * plan.warm_up * trial_cost_s(warm_up_level(plan), plan.size_bytes)
-    return START_S + warm_up + trials + ANALYSIS_S
+    far = 2 * pairs * len(plan.levels) * ROUND_TRIPS * plan.rtt_ms / 1000 * list(map(str, plan.every_link)).count("wan")
+    parts = len(plan.every_link) * len(plan.every_profile)
+    return parts * (START_S + warm_up + trials) + len(plan.every_profile) * far + ANALYSIS_S
 
 
 def warm_up_level(plan: Plan) -> int:

@@ -172,12 +172,18 @@ class Plan(BaseModel):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def names() -> list[str]:
+    """The plans of this package: the presets, and one for each claim."""
+    found = resources.files("harness").joinpath("plans").iterdir()
+    return sorted(path.name.removesuffix(".toml") for path in found if path.name.endswith(".toml"))
+
+
 def load_preset(name: str, changes: Mapping[str, object] | None = None) -> Plan:
-    """A preset of this package, with changes.  UsageError with every complaint."""
-    if name not in PRESETS:
-        raise UsageError(f"There is no preset {name!r}; there are {', '.join(PRESETS)}, or give a file with --plan.")
-    text = resources.files("harness").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
-    return build(_parse(text, f"preset {name}"), changes or {}, f"preset {name}")
+    """A plan of this package, with changes.  UsageError with every complaint."""
+    if name not in names():
+        raise UsageError(f"There is no preset {name!r}; there are {', '.join(names())}, or give a file with --plan.")
+    text = resources.files("harness").joinpath("plans", f"{name}.toml").read_text(encoding="utf-8")
+    return build(_parse(text, f"plan {name}"), changes or {}, f"plan {name}")
 
 
 def load_file(path: Path, changes: Mapping[str, object] | None = None) -> Plan:

@@ -16,6 +16,13 @@ def test_two_boundaries_take_twice_as_many_trials() -> None:
     assert 1.8 < campaign_s(both) / campaign_s(one) < 2
 
 
+def test_every_part_takes_its_time_and_a_wan_more() -> None:
+    one = campaign_s(load_preset("standard", {"link": "lan"}))
+    four = campaign_s(load_preset("standard", {"links": ["lan", "wan"], "profiles": ["sound", "paper-2018"]}))
+    assert 4 * one - 60 < four < 6 * one
+    assert campaign_s(load_preset("standard", {"link": "wan"})) > one
+
+
 def test_presets_promise_what_the_readme_says() -> None:
     assert campaign_s(load_preset("smoke")) <= 40
     assert 200 <= campaign_s(load_preset("standard")) <= 360

@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.plan import PRESETS, build, load_file, load_preset, parse_changes
+from harness.forecast import campaign_s
+from harness.plan import PRESETS, build, load_file, load_preset, names, parse_changes
+from harness.recording import claims
 from harness.records import Boundary, Stack
 
 GOOD = {"levels": [1, 5], "blocks": 2}
@@ -15,6 +17,20 @@ def test_presets_are_plans_of_their_name(name: str) -> None:
     assert plan.preset == name
     others = [Stack.OPENSSL] if name in {"aa", "inject"} else [Stack.SSA]
     assert plan.stacks == (Stack.OPENSSL, *others)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_plan_of_the_package_can_be_had_and_has_its_own_name(name: str) -> None:
+    assert load_preset(name).preset == name
+
+
+def test_every_plan_but_the_sizes_makes_a_claim() -> None:
+    sizes = {"smoke", "standard", "paper"}
+    claimed = {due.name: due for due in claims([], {})}
+    assert set(claimed) == set(names()) - sizes
+    for due in claimed.values():
+        forecast = campaign_s(due.plan) / 60
+        assert 0.8 * forecast <= due.claim.minutes <= 2 * forecast + 3, (due.name, forecast)
 
 
 def test_paper_is_the_papers_experiment() -> None:
@@ -111,7 +127,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_an_unknown_preset() -> None:
-    with pytest.raises(UsageError, match="There is no preset 'papper'; there are smoke, standard, paper"):
+    with pytest.raises(UsageError, match="There is no preset 'papper'; there are aa, boundaries, c-clients"):
         load_preset("papper")
 
 
