@@ -21,8 +21,10 @@ from rich.table import Table
 from harness import archive as archiving
 from harness import check as checking
 from harness import recording, runner
+from harness.campaign import read_campaign
 from harness.errors import HarnessError, UsageError
 from harness.forecast import campaign_s, in_words
+from harness.links import rootless
 from harness.order import in_turn
 from harness.plan import PRESETS, Plan, load_file, load_preset, names, parse_changes
 from harness.progress import Reporter, reporter
@@ -38,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+_AS_A_PROGRAM = object()  # the context's, when this process is ours: it may begin again
 _PLAN = "What to run"
 _WHERE = "Where"
 
@@ -111,7 +114,7 @@ def main() -> None:
     """The program; from here on a signal is an orderly end."""
     try:
         with raised_as_exceptions():
-            app(prog_name="python -m harness")
+            app(prog_name="python -m harness", obj=_AS_A_PROGRAM)
     except InterruptedBySignalError as error:
         Console(stderr=True).print(f"Interrupted by {error}. Nothing was recorded.", highlight=False)
         sys.exit(error.exit_code)
@@ -145,6 +148,7 @@ def plan(
 
 @app.command()
 def run(
+    context: typer.Context,
     *,
     preset: Preset = None,
     file: PlanFile = None,
@@ -168,14 +172,16 @@ def run(
     """
     options = {"seed": seed, "blocks": blocks, "link": link, "profile": profile, "server": server, "boundary": boundary}
     chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca}, far=far)
+    _may_make_links(context, chosen)
     said = reporter()
     said.say(f"Plan: {chosen.preset}, {chosen.trials} trials, about {in_words(campaign_s(chosen))}.")
     _finish(said, lambda: runner.run(chosen, out, said), analysis=analysis)
 
 
 @app.command()
-def resume(directory: Directory, analysis: Analyse = True) -> None:
+def resume(context: typer.Context, directory: Directory, analysis: Analyse = True) -> None:
     """Go on with a campaign that was interrupted: never repeats, never skips."""
+    _may_make_links(context, _guarded(lambda: read_campaign(directory)).plan)
     said = reporter()
     _finish(said, lambda: runner.resume(directory, said), analysis=analysis)
 
@@ -200,6 +206,7 @@ def archive(directory: Directory) -> None:
 
 @app.command()
 def record(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(metavar="DIR", help="One directory a claim is made in here.")] = Path(
         "results"
     ),
@@ -221,6 +228,7 @@ def record(
     """
     said = reporter()
     dues = _guarded(lambda: recording.claims(only or [], parse_changes(settings or []), plans))
+    _may_make_links(context, *(due.plan for due in dues))
     source = recording.source()
     todo = [due for due in dues if not _guarded(lambda due=due: recording.is_recorded(due, out, source))]  # type: ignore[misc]
     expected_s = sum(campaign_s(due.plan) for due in todo)
@@ -261,6 +269,13 @@ def _load(
         return load_preset(file or preset or "standard", changes)
 
     return _guarded(load)
+
+
+def _may_make_links(context: typer.Context, *plans: Plan) -> None:
+    """Without the privilege to make the plans' links, begin again where they can be made, if there is such a place."""
+    wanted = {"auto", "lan", "wan"} & {kind for one in plans for kind in one.every_link}
+    if wanted and context.find_root().obj is _AS_A_PROGRAM and rootless.is_needed() and rootless.is_possible():
+        rootless.begin_again()
 
 
 def _finish(said: Reporter, work: Callable[[], runner.Ending], *, analysis: bool) -> None:

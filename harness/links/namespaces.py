@@ -34,7 +34,7 @@ _NAME = re.compile(r"ssa-(?P<pid>[1-9]\d*)-(?P<start>\d+)-\d+-[a-z]+", re.ASCII)
 _number = itertools.count()
 
 HOW = (
-    "run as root (sudo), in a user namespace of your own (unshare -Urm COMMAND), or in a container with CAP_SYS_ADMIN"
+    "run as root (sudo), allow user namespaces to ordinary users, or run in a container with CAP_SYS_ADMIN"
     " and CAP_NET_ADMIN,"
 )
 

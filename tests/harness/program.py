@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +32,12 @@ class Ended:
 class Program:
     """One working place.
 
-    An output directory, a TMPDIR of its own, and a mark on every process that is started.
+    An output directory, a TMPDIR of its own, and a mark on every process that is started.  ``before``: a command that
+    runs the program, setpriv for one.
     """
 
-    def __init__(self, directory: Path, temporary: Path) -> None:
+    def __init__(self, directory: Path, temporary: Path, before: Sequence[str] = ()) -> None:
+        self.before = before
         self.out = directory / "results"
         self.temporary = temporary
         self.mark = uuid.uuid4().hex
@@ -47,7 +49,7 @@ class Program:
 
     @contextmanager
     def started(self, *arguments: str) -> Iterator["Running"]:
-        argv = [sys.executable, "-W", "error", "-m", "harness", *arguments]
+        argv = [*self.before, sys.executable, "-W", "error", "-m", "harness", *arguments]
         with subprocess.Popen(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._environment
         ) as process:
