@@ -22,7 +22,7 @@ from harness.records import Profile
 
 VARIABLE = "CAMPAIGN"
 VARIABLE_2018 = "CAMPAIGN_2018"
-DESIGNS = "results/threats"
+DESIGNS = "results/paper-2018"
 RECORDED = ("results/reference", "results/example")
 
 

@@ -42,7 +42,7 @@ def in_parts(small: Path, links: tuple[Link, ...], profiles: tuple[Profile, ...]
     return replace(found, manifest=manifest, trials=both[0], samples=both[1])
 
 
-RECORDED = Path(__file__).parents[2] / "results/threats"
+RECORDED = Path(__file__).parents[2] / "results/paper-2018"
 TWO_LINKS = (Link.LOOPBACK, Link.WAN)
 TWO_PROFILES = (Profile.SOUND, Profile.PAPER_2018)
 
