@@ -15,7 +15,7 @@ Nouns
 
 Reading order
 -------------
-- ``errors``, ``estimates``: what can go wrong; what a number is
+- ``errors``, ``estimates``: what can go wrong; what a number is; ``arithmetic``: the same digits on every machine
 - ``columns``, ``load``, ``validate``, ``damage``: records as columns; reading a campaign's directory; do its rows
   belong together; which lines are damaged
 - ``frames``, ``pooling``, ``phases``: which rows enter the fit, what was left out and why; which campaigns share

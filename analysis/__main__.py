@@ -6,6 +6,8 @@ import signal
 import sys
 from types import FrameType
 
+from analysis.arithmetic import settle
+
 SIGINT_EXIT = 130
 SIGTERM_EXIT = 143
 
@@ -17,6 +19,7 @@ def _terminated(_number: int, _frame: FrameType | None) -> None:
 def main() -> None:
     """Run the command line."""
     signal.signal(signal.SIGTERM, _terminated)
+    settle()
     try:
         from analysis.cli import app
 

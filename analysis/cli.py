@@ -180,7 +180,7 @@ def verify(
             raise AnalysisError(f"{path}: does not say what the data say now ({len(found)} differences, above)")
         said = "to the last digit"
         if every:
-            why = versions_apart(before, now) or "the same versions, on another processor"
+            why = versions_apart(before, now) or "the same versions, on a processor of another kind"
             said = f"to the ninth digit; {len(every)} numbers differ after it: {why}"
         out_console.print(f"{path}: says what the data say, {said}", markup=False)
 

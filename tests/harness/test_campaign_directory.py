@@ -251,6 +251,18 @@ def test_a_sealed_file_that_changes_is_noticed(directory: Path, monkeypatch: pyt
     ]
 
 
+def test_an_archive_does_not_say_whose_machine_it_was(directory: Path) -> None:
+    (directory / "environment.json").write_text('["/home/eve/ssa/x", "/home/eve", "/home/eve2", "/home/eve.d", "/usr"]')
+    archive.forget_places(directory, {"/home/eve": "$HOME", "/home/eve/ssa": "$CHECKOUT", "/": "$NOBODY"})
+    assert json.loads((directory / "environment.json").read_text()) == [
+        "$CHECKOUT/x",
+        "$HOME",
+        "/home/eve2",
+        "/home/eve.d",
+        "/usr",
+    ]
+
+
 def test_a_damaged_archive_is_one_sentence(directory: Path) -> None:
     (directory / "samples.jsonl").rename(directory / "samples.jsonl.xz")
     (directory / "samples.jsonl.xz").write_bytes(b"not compressed")
