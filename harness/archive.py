@@ -1,8 +1,8 @@
 """Make a complete campaign small enough to keep, and sealed: what ``results/reference`` is.
 
 The samples' JSONL is by far the largest file (73 MB for 2000 trials) and hardly ever read, since Parquet
-holds the same rows; it is kept compressed.  Directories of the machine that it was recorded on, which say something
-about nobody but their owner, are replaced by names.  ``SHA256SUMS`` has a line for every file, in the form of sha256sum(1).
+holds the same rows; it is kept compressed.  Directories of the machine that it was recorded on, which tell of nobody
+but their owner, are replaced by names.  ``SHA256SUMS`` has a line for every file, in the form of sha256sum(1).
 """
 
 from __future__ import annotations
