@@ -173,3 +173,7 @@ class Verdict:
     votes: tuple[Counted, ...]
     text: str
     """one sentence for TLS_ERROR and the log"""
+
+    def describe(self) -> str:
+        """Return all votes in one line."""
+        return "; ".join(vote.describe() for vote in self.votes)
