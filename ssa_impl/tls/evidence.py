@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
 
 from ..policy.model import Role, Settings
@@ -14,6 +16,10 @@ from .reasons import VerifyFailure, objections, only_the_name
 
 _EE_KEY_TOO_SMALL, _CA_KEY_TOO_SMALL, _CA_MD_TOO_WEAK = 66, 67, 68
 """X509_V_ERR_* of x509_vfy.h, which pyOpenSSL does not name"""
+_LEVEL_BITS = (0, 80, 112, 128, 192, 256)
+"""least strength at each security level (SSL_CTX_set_security_level(3))"""
+_WEAK_DIGESTS = {"sha1": 63, "md5": 39}
+"""those that are weaker than half their bits"""
 
 
 def gather(
@@ -93,15 +99,26 @@ def _verify(
 
 
 def _too_weak(verified: Sequence[crypto.X509], level: int) -> Iterator[tuple[int, int]]:
-    """Yield X509_V_ERR_* and depth of what is below a security level, as OpenSSL says of a certificate it is to use."""
+    """Yield X509_V_ERR_* and depth of what is below a security level: keys, and digests below the trust anchor.
+
+    OpenSSL says itself of which key it would take a certificate; a signature without a digest is as strong as its key.
+    """
     scale = SSL.Context(SSL.TLS_METHOD)
     scale.set_cipher_list(f"DEFAULT:@SECLEVEL={level}".encode("ascii"))
     for depth, certificate in enumerate(verified):
-        reason = why_unusable(scale, certificate)
-        if "key too small" in reason:
+        if "key too small" in why_unusable(scale, certificate):
             yield (_CA_KEY_TOO_SMALL if depth else _EE_KEY_TOO_SMALL), depth
-        elif "md too weak" in reason:
+        if depth < len(verified) - 1 and _digest_bits(certificate) < _LEVEL_BITS[level]:
             yield _CA_MD_TOO_WEAK, depth
+
+
+def _digest_bits(certificate: crypto.X509) -> float:
+    """Return how strong the digest of a certificate's signature is, as OpenSSL has it (X509_get_signature_info(3))."""
+    try:
+        digest = certificate.to_cryptography().signature_hash_algorithm
+    except (ValueError, UnsupportedAlgorithm):  # nobody can say
+        return 0
+    return math.inf if digest is None else _WEAK_DIGESTS.get(digest.name, digest.digest_size * 4)
 
 
 def to_der(certificate: crypto.X509) -> bytes:
