@@ -83,10 +83,9 @@ def _apply(judgement: Judgement, evidence: Evidence, members: Iterable[Session])
         else:
             session.votes = judgement.votes
     if cut:
+        votes = "; ".join(judgement.votes) or judgement.refused
         of = f"{evidence.hostname or 'a peer'} (profile {evidence.profile})"
-        _log.info(
-            "judged again, %s is refused, and %d connections end: %s", of, cut, judgement.votes or judgement.refused
-        )
+        _log.info("judged again, %s is refused, and %d connections end: %s", of, cut, votes)
     return cut
 
 

@@ -248,6 +248,7 @@ def _row(services: Services, session: Session) -> dict[str, object]:
         "sent_bytes": session.traffic.sent_bytes,
         "opened_at_s": session.opened_at_s,
         "worker": services.index,
+        "votes": session.votes,
     }
 
 

@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -88,8 +89,8 @@ class Judgement:
 
     refused: str
     """why the peer is not believed any more, "" when it is"""
-    votes: str = ""
-    """how each strategy voted"""
+    votes: tuple[str, ...] = ()
+    """how the strategies voted, a line for each"""
 
 
 async def judge_again(services: Services, evidence: Evidence) -> Judgement:
@@ -133,7 +134,10 @@ async def _refer(services: Services, evidence: Evidence) -> Judgement:
             os.close(file)
         await trio.lowlevel.wait_readable(ours)
         said = ours.recv(_JUDGEMENT_BYTES)
-    return Judgement(**json.loads(said)) if said else Judgement("the worker that was to judge its peer has ended")
+    if not said:
+        return Judgement("the worker that was to judge its peer has ended")
+    refused, votes = json.loads(said)
+    return Judgement(refused, tuple(map(sys.intern, votes)))
 
 
 async def judge_for_another(services: Services, descriptors: Sequence[int]) -> None:
@@ -147,4 +151,4 @@ async def judge_for_another(services: Services, descriptors: Sequence[int]) -> N
         judgement = await _judge(services.policy, evidence)
         answering.setblocking(False)
         with contextlib.suppress(OSError):  # nobody waits any more, or it cannot be told: that is a refusal
-            answering.send(json.dumps(vars(judgement)).encode("ascii"), socket.MSG_NOSIGNAL)
+            answering.send(json.dumps([judgement.refused, judgement.votes]).encode("ascii"), socket.MSG_NOSIGNAL)

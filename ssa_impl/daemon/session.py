@@ -102,8 +102,8 @@ class Session:
         """of its connection, while that is open"""
         self.epoch = 0
         """under which of the worker's policies that was made, or allowed since"""
-        self.votes = ""
-        """how the policy's strategies voted on its peer, "" when none was asked"""
+        self.votes: tuple[str, ...] = ()
+        """how the policy's strategies voted on its peer, a line for each; () when none was asked"""
         self.carrying: trio.CancelScope | None = None
         self.verdict: SsaError | None = None
         """why the daemon ended the connection"""
