@@ -10,6 +10,7 @@ import base64
 import contextlib
 import datetime
 import json
+import logging
 import os
 import socket
 import sys
@@ -23,7 +24,6 @@ from ..abi import Opt
 from ..errors import SsaError
 from ..policy.contexts import verifier_for
 from ..policy.model import Request, Role
-from ..policy.policy import Policy
 from ..policy.resolve import resolve
 from ..tls.evidence import gather_again
 from ..validation.judging import judge
@@ -32,6 +32,7 @@ from .mail import Post
 from .relocation import from_file, to_file
 from .services import Services
 
+_log = logging.getLogger("ssad")
 _JUDGEMENT_BYTES = 65_536
 
 
@@ -94,12 +95,16 @@ class Judgement:
 
 
 async def judge_again(services: Services, evidence: Evidence) -> Judgement:
-    """Judge a peer under the policy in force, here or where its files can be reached."""
-    return await (_refer(services, evidence) if services.refers else _judge(services.policy, evidence))
+    """Judge a peer under the policy in force, here or where its files can be reached; a defect is a refusal."""
+    try:
+        return await (_refer(services, evidence) if services.refers else _judge(services, evidence))
+    except Exception as error:
+        _log.exception("a defect kept one peer from being judged; the others are")
+        return Judgement(f"judging its peer failed with {type(error).__name__}")
 
 
-async def _judge(policy: Policy, evidence: Evidence) -> Judgement:
-    if (profile := policy.profiles.get(evidence.profile)) is None:
+async def _judge(services: Services, evidence: Evidence) -> Judgement:
+    if (profile := services.policy.profiles.get(evidence.profile)) is None:
         return Judgement(f"there is no profile {evidence.profile} any more")
     request = Request(
         hostname=evidence.hostname,
@@ -112,8 +117,9 @@ async def _judge(policy: Policy, evidence: Evidence) -> Judgement:
         context = verifier_for(settings)
     except SsaError as error:
         return Judgement(error.text)
-    now = datetime.datetime.now(datetime.UTC)
-    case = gather_again(context, settings, evidence.presented, evidence.stapled, now)
+    async with services.verifying:
+        now = datetime.datetime.now(datetime.UTC)
+        case = gather_again(context, settings, evidence.presented, evidence.stapled, now)
     verdict = await judge(settings.validation or OPENSSL_ALONE, case)
     return Judgement("" if verdict.accepted else verdict.text, verdict.describe())
 
@@ -148,7 +154,7 @@ async def judge_for_another(services: Services, descriptors: Sequence[int]) -> N
             evidence = Evidence.from_fields(from_file(file))
         finally:
             os.close(file)
-        judgement = await _judge(services.policy, evidence)
+        judgement = await judge_again(services, evidence)
         answering.setblocking(False)
         with contextlib.suppress(OSError):  # nobody waits any more, or it cannot be told: that is a refusal
             answering.send(json.dumps([judgement.refused, judgement.votes]).encode("ascii"), socket.MSG_NOSIGNAL)

@@ -80,6 +80,8 @@ class Services:
     """channels whose socket is not known yet, or has come to its end"""
     serial: int = 0
     """which start of a worker this is: its sockets have numbers that no other's have"""
+    verifying: trio.Lock = field(default_factory=trio.Lock)
+    """whose turn it is to verify a chain again: between one and the next, connections have theirs"""
     counts: Counts = field(default_factory=Counts)
     """what is shown as metrics"""
     open_sockets: Counter[int] = field(default_factory=Counter)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
@@ -103,13 +104,20 @@ def _too_weak(verified: Sequence[crypto.X509], level: int) -> Iterator[tuple[int
 
     OpenSSL says itself of which key it would take a certificate; a signature without a digest is as strong as its key.
     """
-    scale = SSL.Context(SSL.TLS_METHOD)
-    scale.set_cipher_list(f"DEFAULT:@SECLEVEL={level}".encode("ascii"))
+    scale = _scale(level)
     for depth, certificate in enumerate(verified):
         if "key too small" in why_unusable(scale, certificate):
             yield (_CA_KEY_TOO_SMALL if depth else _EE_KEY_TOO_SMALL), depth
         if depth < len(verified) - 1 and _digest_bits(certificate) < _LEVEL_BITS[level]:
             yield _CA_MD_TOO_WEAK, depth
+
+
+@cache
+def _scale(level: int) -> SSL.Context:
+    """Return a context that takes no key below a security level."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_cipher_list(f"DEFAULT:@SECLEVEL={level}".encode("ascii"))
+    return context
 
 
 def _digest_bits(certificate: crypto.X509) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import math
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from ssa_impl.abi import Opt
 from ssa_impl.control.channel import close_all
-from ssa_impl.daemon import enforcing, governing
+from ssa_impl.daemon import enforcing, governing, rejudging
 from ssa_impl.daemon.enforcing import excess
 from ssa_impl.daemon.mail import Post
 from ssa_impl.daemon.post import deliver
@@ -47,7 +46,8 @@ from tests.ssa_impl.daemon.test_sharing import part as part_in_order
 from tests.ssa_impl.daemon.test_sharing import visit
 from tests.ssa_impl.tls import peers
 from tests.ssa_impl.tls.peers import MemoryClient, client_context
-from tests.ssa_impl.validation.test_connections import allowing, profile
+from tests.ssa_impl.validation import pki
+from tests.ssa_impl.validation.test_connections import allowing, connect_to, let_go, profile, server
 from tests.ssa_impl.validation.web import web
 
 TRUST = "trust-store-and-hostname"
@@ -197,7 +197,36 @@ def test_a_responder_is_asked_once_about_a_peer_and_its_silence_counts_as_the_po
     play(scene)
 
 
-Judge = Callable[[Services, Evidence], Any]
+@pytest.mark.parametrize(("status", "cut"), [(pki.ocsp.OCSPCertStatus.GOOD, 0), (pki.ocsp.OCSPCertStatus.REVOKED, 1)])
+def test_a_stapled_answer_is_kept_with_its_connection(status: pki.ocsp.OCSPCertStatus, cut: int) -> None:
+    credentials = pki.leaf()
+    stapled = profile({"necessary": [TRUST, "revocation"], "revocation": {"sources": ["stapled"]}})
+
+    async def scene(booth: Booth, _peer: Peer) -> None:
+        with server(credentials, pki.response(credentials, status)) as listener:
+            assert await connect_to(booth, listener) == 0
+            booth.application.setblocking(False)
+            assert await enforce(booth.worker.services, stapled) == cut
+            if cut:
+                assert "(stapled)" in await is_cut(booth)
+            await let_go(booth)
+
+    play(scene, profile=allowing(NAME))
+
+
+def test_a_defect_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rejudging, "gather_again", fail)
+
+    async def scene(booth: Booth, peer: Peer) -> None:
+        visitor = await connected(booth, peer)
+        assert await enforce(booth.worker.services, Profile()) == 1
+        assert await is_cut(booth) == "judging its peer failed with ZeroDivisionError"
+        visitor.connection.close()
+
+    play(scene)
 
 
 async def for_ever(_services: Services, _evidence: Evidence) -> Judgement:
