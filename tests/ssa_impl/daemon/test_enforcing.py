@@ -208,7 +208,7 @@ def test_a_stapled_answer_is_kept_with_its_connection(status: pki.ocsp.OCSPCertS
             booth.application.setblocking(False)
             assert await enforce(booth.worker.services, stapled) == cut
             if cut:
-                assert "(stapled)" in await is_cut(booth)
+                assert "(stapled OCSP)" in await is_cut(booth)
             await let_go(booth)
 
     play(scene, profile=allowing(NAME))
