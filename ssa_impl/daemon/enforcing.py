@@ -47,7 +47,7 @@ async def judge_newcomer(services: Services, session: Session) -> None:
 
 
 async def _enforce(services: Services, sessions: Iterable[Session]) -> int:
-    cut, alike = 0, _Alike()
+    policy, cut, alike = services.policy, 0, _Alike()
     until_s = trio.current_time() + PATIENCE_S
     for session in sessions:
         try:
@@ -55,8 +55,11 @@ async def _enforce(services: Services, sessions: Iterable[Session]) -> int:
                 alike.setdefault(evidence, []).append(session)
         except SsaError as error:
             cut += _cut(session, error.text)
+        except Exception as error:
+            _log.exception("a defect kept one connection from being looked at; the others are")
+            cut += _cut(session, f"looking at it failed with {type(error).__name__}")
         await trio.lowlevel.checkpoint()
-    policy, waiting = services.policy, list(alike.items())
+    waiting = list(alike.items())
 
     async def judge_some() -> None:
         nonlocal cut

@@ -124,7 +124,7 @@ class Services:
         """Let a policy be in force for whoever asks from now on."""
         self.policy = policy
         self.prepared = None
-        self.refers = self.prepared_to_retire
+        self.refers = self.refers or self.prepared_to_retire
         self.epoch += 1
         self._profiles.clear()
 

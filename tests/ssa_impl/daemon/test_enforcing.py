@@ -6,6 +6,7 @@ import errno
 import math
 import struct
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -214,16 +215,20 @@ def test_a_stapled_answer_is_kept_with_its_connection(status: pki.ocsp.OCSPCertS
     play(scene, profile=allowing(NAME))
 
 
-def test_a_defect_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("module", "function", "doing"),
+    [(rejudging, "gather_again", "judging its peer"), (enforcing, "excess", "looking at it")],
+)
+def test_a_defect_is_a_refusal(module: ModuleType, function: str, doing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rejudging, "gather_again", fail)
+    monkeypatch.setattr(module, function, fail)
 
     async def scene(booth: Booth, peer: Peer) -> None:
         visitor = await connected(booth, peer)
         assert await enforce(booth.worker.services, Profile()) == 1
-        assert await is_cut(booth) == "judging its peer failed with ZeroDivisionError"
+        assert await is_cut(booth) == f"{doing} failed with ZeroDivisionError"
         visitor.connection.close()
 
     play(scene)
