@@ -79,6 +79,8 @@ class SessionStatus:
     """plain text from the application to the peer"""
     opened_at_s: float = 0.0
     worker: int = 0
+    votes: tuple[str, ...] = ()
+    """how the policy's strategies voted on the peer of an open connection, () where none was asked"""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ class Explanation:
     values: tuple[Value, ...] = ()
     strategies: tuple[str, ...] = ()
     """how a peer is judged, one line for each strategy"""
+    sessions: tuple[SessionStatus, ...] = ()
+    """the secure sockets that a process has opened, where one was asked about"""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ _log = logging.getLogger("ssad")
 
 FIELDS = (
     "id", "uid", "pid", "profile", "role", "peer", "name", "version", "cipher", "resumed", "reason", "errno",
-    "duration_s", "received_bytes", "sent_bytes", "suppressed",
+    "duration_s", "received_bytes", "sent_bytes", "suppressed", "votes",
 )  # fmt: skip
 """what a line may say beside its sentence; ``id`` is the socket's TLS_ID"""
 _TEXT_CHARACTERS = 1000

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..administration.answers import Answer, Drained, Explanation, Metrics, Profiles, Reloaded, Sessions, Status
+from ..administration.answers import (
+    Answer,
+    Drained,
+    Explanation,
+    Metrics,
+    Profiles,
+    Reloaded,
+    Sessions,
+    SessionStatus,
+    Status,
+)
 
 
 def show(answer: Answer) -> RenderableType:
@@ -82,7 +92,18 @@ def explanation(answer: Explanation) -> RenderableType:
     for one in answer.values:
         values.add_row(*_cells(one.key, one.value, one.origin))
     strategies = [Text(), Text("\n".join(answer.strategies))] if answer.strategies else []
-    return Group(_facts(facts), Text(), values, *strategies)
+    return Group(_facts(facts), Text(), values, *strategies, *_votes(answer.sessions))
+
+
+def _votes(sessions: Iterable[SessionStatus]) -> Iterator[RenderableType]:
+    """Yield how it was voted on the peer of each connection."""
+    table = _table(("id", "name", "peer", "votes"), right={"id"})
+    for one in sessions:
+        if one.votes:
+            table.add_row(*_cells(one.id, one.hostname, one.peer, "\n".join(one.votes)))
+    if table.row_count:
+        yield Text()
+        yield table
 
 
 def _facts(facts: dict[str, str]) -> Table:

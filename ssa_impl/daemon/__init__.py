@@ -2,6 +2,7 @@
 
 * ``parent`` -- listens on the control socket (``places``, ``notify``), obeys signals, drains.  ``fleet``: its workers.
 * ``reloading`` and ``governing`` -- another policy comes into force in all workers or none; ``distribution``: its way.
+* ``enforcing`` -- open connections that another policy forbids are cut. ``rejudging``: who is believed.
 * ``identity`` -- who an application is, looked up by the parent.  ``administering``: the administrator's answers.
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket: its channels' requests.  ``sharing`` and ``relocation``: contexts, other workers.

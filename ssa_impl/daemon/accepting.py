@@ -294,13 +294,14 @@ class Acceptor:
             peer.close()
             return
         try:
+            epoch = self._services.epoch
             if (settings := self._settings) is None:
                 raise DaemonError(self.owner.socket.error_text)
             self._services.check_room(self._transcript.uid, self.owner.profile, adding=1)
             engine = Engine(context_for(settings), settings)
             wire = Wire(peer, engine)
             if await self._authenticate(peer.fileno(), engine, wire, settings):
-                handed_over = await self._present(peer, address, wire, engine)
+                handed_over = await self._present(peer, address, wire, engine, epoch)
         except SsaError as error:
             reporting.turned_away(self.owner, address, error)
         except Exception:
@@ -322,8 +323,8 @@ class Acceptor:
                     del self._handshakes[number]
         return not scope.cancelled_caught
 
-    async def _present(self, peer: socket.socket, address: Address, wire: Wire, engine: Engine) -> bool:
-        """Put an authenticated peer into the application's queue and serve it from now on."""
+    async def _present(self, peer: socket.socket, address: Address, wire: Wire, engine: Engine, epoch: int) -> bool:
+        """Put a peer, authenticated under the policy of ``epoch``, into the application's queue and serve it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._waiting += 1
         with theirs:
@@ -343,6 +344,8 @@ class Acceptor:
         accepted = sessions.Session(self._services, self._transcript.uid, state)
         accepted.watched, accepted.pid = self._transcript.watches, self._transcript.pid
         accepted.application, accepted.role = self.owner.application, Role.ACCEPTOR
+        accepted.be_connected(engine, wire)
+        accepted.epoch = epoch
         accepted.adopt(Outer(self._transcript.family, peer))
         accepted.remember_names()
         reporting.connected(accepted, wire)

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -26,7 +27,7 @@ from ..administration.answers import (
 )
 from ..administration.client import admin_path
 from ..administration.explaining import application_as, explanation, profiles, user_name
-from ..administration.interface import Caller, Question, Refused
+from ..administration.interface import SESSIONS_AT_MOST, Caller, Question, Refused
 from ..administration.metrics import Totals, from_json_value
 from ..administration.openmetrics import render
 from ..administration.plain import from_plain
@@ -130,7 +131,9 @@ class Administration:
                 raise Refused(str(why)) from None
         else:
             application = application_as(question, caller.uid)
-        return explanation(self._parent.fleet.policy, application)
+        found = explanation(self._parent.fleet.policy, application)
+        opened = (await self.sessions(None, SESSIONS_AT_MOST)).sessions if question.pid else ()
+        return replace(found, sessions=tuple(session for session in opened if session.pid == question.pid))
 
     async def reload(self, *, enforce: bool) -> Reloaded:
         """Load the policy again, all of it or nothing."""

@@ -12,7 +12,7 @@ from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Keep, Reset
 from ..errors import SsaError
 from ..tls.engine import Engine
-from . import reporting
+from . import enforcing, reporting
 from .relay import Relay, Wire
 from .waits import has_hung_up
 
@@ -28,10 +28,16 @@ async def carry(
 ) -> None:
     """Relay; return when nobody has the application's descriptor open any more."""
     relay = Relay(inner, wire, engine, settled, session.traffic)
+    if session.epoch < session.services.enforced:
+        session.services.start(enforcing.judge_newcomer, session.services, session)
     try:
-        with trio.CancelScope() as session.carrying:
-            await relay.run()
-        if session.carrying.cancelled_caught and session.verdict is not None:
+        try:
+            with trio.CancelScope() as session.carrying:
+                if session.verdict is None:
+                    await relay.run()
+        finally:
+            session.engine = None
+        if session.verdict is not None:
             raise session.verdict
         reporting.ended(session)
     except SsaError as error:

@@ -248,5 +248,5 @@ async def authenticate(engine: Engine, wire: Wire, settings: Settings) -> None:
             await shake_hands(engine, wire)
     except trio.TooSlowError:
         raise HandshakeTimeoutError(f"no handshake within {settings.handshake_timeout_s:g} s") from None
-    await validate(engine, settings)
+    wire.votes = await validate(engine, settings)
     wire.handshake_s = time.monotonic() - wire.since_s

@@ -17,14 +17,13 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from ..administration.metrics import to_json_value, version_name
-from ..errors import PolicyError, SsaError
+from ..errors import SsaError
 from ..policy.contexts import context_for, forget_contexts
-from ..policy.model import Request, Role, Settings
+from ..policy.model import Request
 from ..policy.policy import Policy
 from ..policy.resolve import resolve
 from ..sockets.states import State
-from ..tls.negotiated import Negotiated
-from . import sharing
+from . import enforcing, sharing
 from .distribution import unpack
 from .mail import ALL_OTHERS, PARENT, Ask, Post
 from .services import Services
@@ -40,13 +39,14 @@ def receive(services: Services, body: bytes, descriptor: int) -> None:
     """A policy has come: prepare it and answer, or adopt it at once."""
     (number,) = _NUMBER.unpack_from(body)
     policy = unpack(descriptor)
-    services.prepared = policy
+    stays = number == _AT_ONCE or bool(body[_NUMBER.size :])
+    services.prepared, services.prepared_to_retire = policy, not stays
     if number == _AT_ONCE:
         forget_contexts()
         commit(services)
         services.start(_govern_strangers, services)
         return
-    services.start(_answer, services, number, _prepare if body[_NUMBER.size :] else _prepare_to_retire, policy)
+    services.start(_answer, services, number, _prepare if stays else _prepare_to_retire, policy)
 
 
 def hear(services: Services, body: bytes) -> None:
@@ -55,7 +55,7 @@ def hear(services: Services, body: bytes) -> None:
     what, parameter = Ask(body[_NUMBER.size : _NUMBER.size + 1]), body[_NUMBER.size + 1 :]
     match what:
         case Ask.COMMIT:
-            commit(services)
+            commit(services, enforced=bool(parameter))
         case Ask.ABORT:
             services.prepared = None
         case Ask.DRAIN:
@@ -127,11 +127,13 @@ async def _try_to_identify(owner: Session) -> None:
         _log.warning("socket %d: %s", owner.socket.number, error.text)
 
 
-def commit(services: Services) -> None:
-    """Let the policy that was prepared be in force."""
+def commit(services: Services, *, enforced: bool = False) -> None:
+    """Let the policy that was prepared be in force; ``enforced``: connections that are being made are judged by it."""
     if (policy := services.prepared) is None:
         return
     services.govern(policy)
+    if enforced:
+        services.enforced = services.epoch
     for session in services.live:
         if session.socket.state is not State.CONNECTED:
             session.govern()
@@ -152,51 +154,7 @@ async def _govern_strangers(services: Services) -> None:
 
 async def _committed(services: Services, enforce: Policy | bytes) -> bytes:
     """Return how many connections were cut."""
-    cut = 0
-    for session in list(services.live) if enforce else ():
-        if why := _forbidden(session):
-            session.cut(PolicyError(f"the policy was changed and does not allow this connection: {why}"))
-            cut += 1
-    return str(cut).encode()
-
-
-def _forbidden(session: Session) -> str:
-    """Say why the policy in force would not have allowed a connection, "" when it would."""
-    agreed, role = session.socket.negotiated, session.role
-    if session.socket.state is not State.CONNECTED or agreed is None or role is None:
-        return ""
-    session.govern()
-    try:
-        request = session.socket.request(with_identities=False)
-        return excess(agreed, session.settings(request, Role.INITIATOR)) if role is Role.INITIATOR else _served(session)
-    except SsaError as error:
-        return error.text
-
-
-def _served(session: Session) -> str:
-    """What an acceptor's connection has beyond the policy; its certificates are the listener's business."""
-    assert session.socket.negotiated is not None
-    if session.ungoverned:
-        return session.ungoverned
-    profile, agreed = session.profile, session.socket.negotiated
-    return _outside(agreed, profile.version_min, profile.version_max, profile.ciphers, profile.groups)
-
-
-def excess(agreed: Negotiated, settings: Settings) -> str:
-    """Say what an initiator's connection has agreed on that ``settings`` do not allow, "" for nothing."""
-    if len(agreed.peer_chain) > settings.verify_depth + 2:
-        return f"the peer's chain has {len(agreed.peer_chain)} certificates"
-    return _outside(agreed, settings.version_min, settings.version_max, settings.ciphers, settings.groups)
-
-
-def _outside(agreed: Negotiated, low: int, high: int, ciphers: tuple[str, ...], groups: tuple[str, ...]) -> str:
-    if not low <= agreed.version <= high:
-        return f"version {agreed.version:#06x}"
-    if agreed.cipher not in ciphers:
-        return f"cipher {agreed.cipher}"
-    if groups and agreed.group and agreed.group.lower() not in {group.lower() for group in groups}:
-        return f"group {agreed.group}"
-    return ""
+    return str(await enforcing.enforce(services) if enforce else 0).encode()
 
 
 # -- drain
@@ -290,6 +248,7 @@ def _row(services: Services, session: Session) -> dict[str, object]:
         "sent_bytes": session.traffic.sent_bytes,
         "opened_at_s": session.opened_at_s,
         "worker": services.index,
+        "votes": session.votes,
     }
 
 

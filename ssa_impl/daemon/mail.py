@@ -20,6 +20,7 @@ class Post(bytes, Enum):
     LISTENER = b"L"  # a listener to take peers from: transcript, wire, lifeline
     NEWCOMER = b"N"  # from the parent: number of a worker that is ready: give it your listeners
     CONTEXTS = b"X"  # from a worker that retires to its successor: what TLS_CONTEXT handles stand for
+    EVIDENCE = b"E"  # from a worker that has a successor: a peer to judge: evidence, where to say what came of it
     UNKNOWN = b"U"  # from the parent: a claim comes back, since no worker knows the socket
     CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
     KEEPER = b"Y"  # from the parent: a socket to the keeper of the policy's keys
@@ -46,6 +47,7 @@ _DESCRIPTORS = {
     Post.LISTENER: 3,
     Post.CLAIM: 2,
     Post.UNKNOWN: 2,
+    Post.EVIDENCE: 2,
     Post.CONTEXTS: 1,
     Post.POLICY: 1,
     Post.ANSWER: 1,

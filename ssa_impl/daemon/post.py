@@ -13,7 +13,7 @@ from ..control.channel import close_all
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Claim, Reply, SetOption
 from ..errors import SsaError
-from . import governing, sharing
+from . import governing, rejudging, sharing
 from .accepting import take_peer, take_peers_for_another
 from .mail import RETIRED, Post
 from .outer import Outer
@@ -58,6 +58,8 @@ def _hear_another(services: Services, kind: Post, body: bytes, descriptors: list
             take_peer(services, body.decode(), socket.socket(fileno=descriptors[0]))
         case Post.CONTEXTS:
             sharing.inherit_contexts(services, descriptors[0])
+        case Post.EVIDENCE:
+            services.start(rejudging.judge_for_another, services, descriptors)
         case Post.CLAIM:
             _see_through(services, _claim, _channel(descriptors[0]), descriptors[1], *_CLAIM.unpack(body))
         case Post.UNKNOWN:

@@ -57,6 +57,8 @@ class Wire:
         self.since_s = time.monotonic()
         self.handshake_s = 0.0
         """how long it took to authenticate the peer"""
+        self.votes: tuple[str, ...] = ()
+        """how the policy's strategies voted on the peer, a line for each; () when none was asked"""
         self._outer = outer
         self._engine = engine
         self._sending = Turn()

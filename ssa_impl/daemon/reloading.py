@@ -15,7 +15,7 @@ import trio
 from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
 from ..tls.sessions import SessionCache
-from . import notify
+from . import enforcing, notify
 from .distribution import pack
 from .fleet import Fleet
 from .governing import check
@@ -110,7 +110,8 @@ class Reloader:
         fleet.govern(policy, file)
         retiring = fleet.replace(hired)
         fleet.sessions = SessionCache()  # they were agreed on under other rules
-        answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", _PATIENCE_S)
+        patience_s = _PATIENCE_S + enforcing.PATIENCE_S * enforce
+        answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", patience_s)
         await self.keys.commit()
         for worker in fleet.all:  # one that has become ready meanwhile
             await fleet.adopt(worker)

@@ -39,33 +39,35 @@ class Transcript:
 
 def write(transcript: Transcript) -> int:
     """Return the descriptor of a file that holds ``transcript``."""
-    return _file({**vars(transcript), "options": _rows(transcript.options)})
+    return to_file({**vars(transcript), "options": _rows(transcript.options)})
 
 
 def read(descriptor: int) -> Transcript:
     """Return what :func:`write` wrote."""
-    fields = _content(descriptor)
+    fields = from_file(descriptor)
     return Transcript(**{**fields, "options": _options(fields["options"])})
 
 
 def write_contexts(contexts: Mapping[int, tuple[int, Sequence[Option]]]) -> int:
     """Return the descriptor of a file that holds what handles stand for: their owner, and options."""
-    return _file([[handle, uid, _rows(options)] for handle, (uid, options) in contexts.items()])
+    return to_file([[handle, uid, _rows(options)] for handle, (uid, options) in contexts.items()])
 
 
 def read_contexts(descriptor: int) -> dict[int, tuple[int, tuple[Option, ...]]]:
     """Return what :func:`write_contexts` wrote."""
-    return {handle: (uid, _options(rows)) for handle, uid, rows in _content(descriptor)}
+    return {handle: (uid, _options(rows)) for handle, uid, rows in from_file(descriptor)}
 
 
-def _file(content: object) -> int:
+def to_file(content: object) -> int:
+    """Return the descriptor of a file without a name that holds ``content`` as JSON."""
     descriptor = os.memfd_create("ssa", os.MFD_CLOEXEC)
     with open(descriptor, "wb", closefd=False) as file:
         file.write(json.dumps(content).encode("ascii"))
     return descriptor
 
 
-def _content(descriptor: int) -> Any:
+def from_file(descriptor: int) -> Any:
+    """Return what :func:`to_file` wrote."""
     return json.loads(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
 

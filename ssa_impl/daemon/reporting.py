@@ -33,6 +33,8 @@ def connected(session: Session, wire: Wire) -> None:
             "resumed": "yes" if agreed.resumed else "no",
             "duration_s": wire.handshake_s,
         }
+        if wire.votes:
+            more["votes"] = "; ".join(wire.votes)
         _say(session, Event.CONNECTED, "connected", more)
 
 

@@ -64,6 +64,14 @@ class Services:
     """all secure sockets of this worker"""
     prepared: Policy | None = None
     """what may be in force next"""
+    prepared_to_retire: bool = False
+    """whether a successor will be there by then, who may reach files that this worker cannot"""
+    refers: bool = False
+    """whether it is there, and judges in this one's stead"""
+    epoch: int = 0
+    """how many policies have been in force before this one"""
+    enforced: int = 0
+    """the last of them that connections of before were judged by: what was made under one before is to be, too"""
     draining: trio.Event | None = None
     """set once no connection is left, where new ones are not to come"""
     retiring: trio.Event | None = None
@@ -72,6 +80,8 @@ class Services:
     """channels whose socket is not known yet, or has come to its end"""
     serial: int = 0
     """which start of a worker this is: its sockets have numbers that no other's have"""
+    verifying: trio.Lock = field(default_factory=trio.Lock)
+    """whose turn it is to verify a chain again: between one and the next, connections have theirs"""
     counts: Counts = field(default_factory=Counts)
     """what is shown as metrics"""
     open_sockets: Counter[int] = field(default_factory=Counter)
@@ -114,6 +124,8 @@ class Services:
         """Let a policy be in force for whoever asks from now on."""
         self.policy = policy
         self.prepared = None
+        self.refers = self.refers or self.prepared_to_retire
+        self.epoch += 1
         self._profiles.clear()
 
     def look_whether_quiet(self) -> None:
@@ -156,7 +168,7 @@ class Services:
 
     async def post(self, target: int, kind: Post, body: bytes = b"", descriptors: Sequence[int] = ()) -> None:
         """Send to another worker, by way of the parent; nothing when there is none."""
-        if self.worker_count == 1 and self.retiring is None and target not in {PARENT, RETIRED}:
+        if self.worker_count == 1 and not self.refers and self.retiring is None and target not in {PARENT, RETIRED}:
             return
         message = forwarded(target, kind, body)
         while True:

@@ -98,6 +98,12 @@ class Session:
         self.reset_done = trio.Event()
         self.boundary_gone = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self.engine: Engine | None = None
+        """of its connection, while that is open"""
+        self.epoch = 0
+        """under which of the worker's policies that was made, or allowed since"""
+        self.votes: tuple[str, ...] = ()
+        """how the policy's strategies voted on its peer, a line for each; () when none was asked"""
         self.carrying: trio.CancelScope | None = None
         self.verdict: SsaError | None = None
         """why the daemon ended the connection"""
@@ -137,14 +143,15 @@ class Session:
             self.application = from_fields(transcript.application)
         self.govern()
 
-    def settings(self, request: Request, role: Role) -> Settings:
+    def settings(self, request: Request, role: Role, *, established: bool = False) -> Settings:
         """Return the settings of a connection of this socket.  Raises PolicyError, DaemonError(EACCES)."""
+        self.epoch = self.services.epoch
         if self.ungoverned:
             raise DaemonError(self.ungoverned, errno.EACCES)
         if self.excluded is not None:
             raise self.excluded
-        self.role, self.hostname = role, request.hostname or ""
-        return resolve(self.profile, request, role)
+        self.role, self.hostname = role, "" if role is Role.ACCEPTOR else request.hostname or ""
+        return resolve(self.profile, request, role, established=established)
 
     # -- life
 
@@ -228,11 +235,14 @@ class Session:
             _log.warning("closing a control channel: %s", malformed)
             return None
 
-    def cut(self, verdict: SsaError) -> None:
-        """End an established connection: the application reads ECONNRESET, and TLS_ERROR says why."""
-        if self.carrying is not None:
-            self.verdict = verdict
+    def cut(self, verdict: SsaError) -> bool:
+        """End an open connection: the application reads ECONNRESET, TLS_ERROR says why.  False when there is none."""
+        if self.engine is None or self.verdict is not None:
+            return False
+        self.verdict = verdict
+        if self.carrying is not None:  # else it is about to be carried
             self.carrying.cancel()
+        return True
 
     def end(self) -> None:
         """Let go of everything."""
@@ -410,9 +420,14 @@ class Session:
 
     def succeed(self, engine: Engine, wire: Wire) -> None:
         """Handshake and validation are over."""
+        self.be_connected(engine, wire)
         self.remember_names()
         self.socket.established(engine.negotiated())
         reporting.connected(self, wire)
+
+    def be_connected(self, engine: Engine, wire: Wire) -> None:
+        """Have a connection, whose peer was believed."""
+        self.engine, self.votes = engine, wire.votes
 
     def remember_names(self) -> None:
         """Keep both addresses: the kernel forgets them when the connection ends."""

@@ -13,15 +13,16 @@ from ..validation.judging import judge
 _log = logging.getLogger("ssad")
 
 
-async def validate(engine: Engine, settings: Settings) -> None:
-    """Return when the peer is to be believed.  Raises CertificateError with the verdict's sentence; logs each vote."""
+async def validate(engine: Engine, settings: Settings) -> tuple[str, ...]:
+    """Return how each voted when the peer is to be believed.  Raises CertificateError with the verdict's sentence."""
     if settings.validation is None or not settings.authenticate_peer:
-        return
+        return ()
     case = engine.case(datetime.datetime.now(datetime.UTC))
     verdict = await judge(settings.validation, case)
-    votes = "; ".join(vote.describe() for vote in verdict.votes)
+    votes = verdict.describe()
     of = f"{case.hostname or 'a peer'} (profile {settings.profile})"
     if not verdict.accepted:
-        _log.info("validation refused %s: %s", of, votes)
+        _log.info("validation refused %s: %s", of, "; ".join(votes))
         raise CertificateError(verdict.text)
-    _log.debug("validation accepted %s: %s", of, votes)
+    _log.debug("validation accepted %s: %s", of, "; ".join(votes))
+    return votes

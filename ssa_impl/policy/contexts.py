@@ -17,7 +17,13 @@ from OpenSSL import SSL
 
 from ..errors import ApplicationError, DaemonError, PolicyError
 from ..tls.acceptor import choose, is_ours, select_protocol
-from ..tls.binding import on_failed_verification, set_groups, set_server_name_callback, set_signature_algorithms
+from ..tls.binding import (
+    let_store_verify,
+    on_failed_verification,
+    set_groups,
+    set_server_name_callback,
+    set_signature_algorithms,
+)
 from ..tls.reasons import note_failure
 from .ciphers import default_ciphers, is_tls_1_3
 from .files import VENDOR
@@ -36,6 +42,14 @@ def context_for(settings: Settings) -> SSL.Context:
     if settings.role is Role.ACCEPTOR:
         return _acceptor_context(settings)
     return _context(replace(settings, hostname=None, alpn=(), profile=""))  # these belong to the connection
+
+
+def verifier_for(settings: Settings) -> SSL.Context:
+    """Return a context that verifies chains as connections of these settings do; its store is all that matters.
+
+    The very context that most initiators have.  Raises what :func:`context_for` raises.
+    """
+    return _context(replace(settings, hostname=None, alpn=(), profile="", identities=(), server_names=(), key_log=""))
 
 
 def forget_contexts() -> None:
@@ -87,6 +101,7 @@ def _context(settings: Settings) -> SSL.Context:
             _load_system_store(context)
         if settings.anchors_pem is not None:
             _load_anchors(context, settings.anchors_pem)
+        let_store_verify(context, clients=accepting)
     for identity in settings.identities:
         _present(context, identity)
     if accepting and any(name.startswith("DHE-") for name in settings.ciphers):

@@ -15,10 +15,13 @@ from .ciphers import is_tls_1_3, known_ciphers
 from .model import TLS_1_2, TLS_1_3, Profile, Request, Role, Settings
 
 
-def resolve(profile: Profile, request: Request, role: Role = Role.INITIATOR) -> Settings:
-    """Return the settings of one connection; raise PolicyError (EPROTO) for a request weaker than the policy."""
+def resolve(profile: Profile, request: Request, role: Role = Role.INITIATOR, *, established: bool = False) -> Settings:
+    """Return the settings of one connection; raise PolicyError (EPROTO) for a request weaker than the policy.
+
+    ``established``: the connection exists, so that the certificates that it presented do not matter any more.
+    """
     accepting = role is Role.ACCEPTOR
-    if accepting and not request.identities:
+    if accepting and not request.identities and not established:
         raise PolicyError("a server needs TLS_CERTIFICATE_CHAIN and TLS_PRIVATE_KEY")
     if not accepting and profile.hostname_required and request.hostname is None:
         rule = profile.rule("hostname_required")

@@ -6,12 +6,13 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from ..names import is_ip_address
 
 _lib: Any = SSL._lib  # type: ignore[attr-defined]
 _ffi: Any = SSL._ffi  # type: ignore[attr-defined]
+_raise_current_error: Any = SSL._raise_current_error
 
 
 _NAME_RULES: int = _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | _lib.X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
@@ -23,7 +24,47 @@ def expect_name(connection: SSL.Connection, name: str) -> bool:
     As RFC 9525 has it: subjects are not looked at, and a wildcard is a whole label.  False when this OpenSSL takes no
     such name.
     """
-    parameters = _lib.SSL_get0_param(connection._ssl)
+    return _demand(_lib.SSL_get0_param(connection._ssl), name)
+
+
+def name_objection(certificate: crypto.X509, name: str) -> int:
+    """Return the X509_V_ERR_* with which a handshake refuses a certificate that is good but for its names, 0 for none.
+
+    OpenSSL's own rules, by a store in which the certificate itself is the anchor (X509_V_FLAG_PARTIAL_CHAIN).
+    """
+    parameters = _ffi.gc(_lib.X509_VERIFY_PARAM_new(), _lib.X509_VERIFY_PARAM_free)
+    if not _demand(parameters, name):
+        return int(SSL.X509VerificationCodes.ERR_HOSTNAME_MISMATCH)
+    store = crypto.X509Store()
+    store.add_cert(certificate)
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    _lib.X509_STORE_set1_param(store._store, parameters)
+    try:
+        crypto.X509StoreContext(store, certificate).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        return int(error.errors[0])
+    return 0
+
+
+def let_store_verify(context: SSL.Context, *, clients: bool) -> None:
+    """Let a context's store verify chains without a handshake as with one: to its depth, for servers or clients."""
+    store = _lib.SSL_CTX_get_cert_store(context._context)
+    _lib.X509_STORE_set1_param(store, _lib.SSL_CTX_get0_param(context._context))
+    _lib.X509_STORE_set_purpose(store, _lib.X509_PURPOSE_SSL_CLIENT if clients else _lib.X509_PURPOSE_SSL_SERVER)
+
+
+def why_unusable(context: SSL.Context, certificate: crypto.X509) -> str:
+    """Say why OpenSSL would not present a certificate in this context (SSL_CTX_use_certificate(3)), "" if it would."""
+    if _lib.SSL_CTX_use_certificate(context._context, certificate._x509) == 1:
+        return ""
+    try:
+        _raise_current_error()
+    except SSL.Error as error:
+        return "; ".join(entry[2] for entry in error.args[0])
+    return ""
+
+
+def _demand(parameters: Any, name: str) -> bool:
     _lib.X509_VERIFY_PARAM_set_hostflags(parameters, _NAME_RULES)
     if is_ip_address(name):
         packed = ipaddress.ip_address(name).packed

@@ -21,7 +21,15 @@ from ..names import is_ip_address
 from ..policy.model import Role, Settings
 from ..validation.model import Case
 from .acceptor import NoCommonProtocol
-from .binding import expect_name, read_into, session_reused, session_to_bytes, set_session_bytes, take_output
+from .binding import (
+    expect_name,
+    read_into,
+    session_reused,
+    session_to_bytes,
+    set_session_bytes,
+    stapled_response,
+    take_output,
+)
 from .evidence import gather
 from .negotiated import KeptChain, Negotiated, chain_pem
 from .reasons import explain, failed_verification, is_another_name, let_others_decide
@@ -152,6 +160,10 @@ class Engine:
     def case(self, now: datetime.datetime) -> Case:
         """Return what the policy's strategies judge, once the handshake is complete; ``now`` is aware, UTC."""
         return gather(self._connection, self._settings, self._peer_chain(), now)
+
+    def stapled(self) -> bytes | None:
+        """Return the OCSP response that came with the handshake, DER; None when none did, and to an acceptor."""
+        return None if self._accepting else stapled_response(self._connection)
 
     def session(self) -> Resumable | None:
         """Return what a later connection can resume: in TLS 1.3 the ticket that came last."""

@@ -23,12 +23,16 @@ class VerifyFailure:
     goes_on: bool = False
     """whether the handshake goes on all the same, because the policy's other strategies decide afterwards"""
 
+    def note(self, code: int, depth: int) -> None:
+        """Note another one: an X509_V_ERR_* number, and how far from the leaf the certificate is."""
+        self.codes.append(code)
+        self.texts.append(f"{verification_text(code)} (depth {depth})")
+
 
 def note_failure(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
     """Verify callback: note what OpenSSL objects to, and agree with it unless the decision comes later."""
     failure = connection.get_app_data() or VerifyFailure()
-    failure.codes.append(code)
-    failure.texts.append(f"{verification_text(code)} (depth {depth})")
+    failure.note(code, depth)
     connection.set_app_data(failure)
     return bool(failure.goes_on)
 

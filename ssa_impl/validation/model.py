@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -173,3 +174,7 @@ class Verdict:
     votes: tuple[Counted, ...]
     text: str
     """one sentence for TLS_ERROR and the log"""
+
+    def describe(self) -> tuple[str, ...]:
+        """Return a line for each vote; the same lines are kept once, however many connections keep them."""
+        return tuple(sys.intern(vote.describe()) for vote in self.votes)

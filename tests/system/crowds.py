@@ -253,6 +253,19 @@ def admit(talk: Talk, chain: str, key: str, anchors: list[str]) -> int:
     return admitted
 
 
+def until_one_is_cut(talk: Talk, chain: str, key: str, anchors: str) -> list[Any]:
+    """Accept two clients that show certificates; wait until the first is cut, then answer the second."""
+    with listening(chain, key, anchors) as s:
+        talk.tell(s.getsockname()[1])
+        first, second = s.accept()[0], s.accept()[0]
+        with first, second:
+            talk.tell()
+            talk.wait()
+            ended = [hear_end(first), string(first, ERROR)]
+            second.sendall(second.recv(100))
+            return ended
+
+
 # -- somebody else
 
 

@@ -579,6 +579,18 @@ def held(talk: Talk, port: int, ca: str) -> str:
         return receive_exactly(s, 1).decode()
 
 
+def held_until_cut(talk: Talk, port: int) -> list[Any]:
+    """Connect under the policy's own anchors; carry a word as often as the test likes, then wait to be cut."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS) as s:
+        s.setsockopt(TLS, HOSTNAME, NAME.encode() + b"\0")
+        s.connect(("127.0.0.1", port))
+        talk.tell()
+        while talk.wait() == "carry":
+            s.sendall(b"x")
+            talk.tell(receive_exactly(s, 1).decode())
+        return [hear_end(s), string(s, ERROR)]
+
+
 def hold_until_end(talk: Talk, port: int, ca: str) -> dict[str, Any]:
     """Connect, tell which worker serves, and wait for the end of the connection."""
     with connected(port, ca) as s:

@@ -30,6 +30,16 @@ extends = "modern"
 profile = "strict"
 executable = "/usr/bin/curl"
 """
+VOTED = """
+[defaults.validation]
+necessary = ["allow-list"]
+voting = ["trust-store-and-hostname", "pinning"]
+threshold_percent = 60
+[defaults.validation.allow-list]
+names = ["server.ssa.test"]
+[defaults.validation.pinning]
+pins = { "elsewhere.test" = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="] }
+"""
 BAD = POLICY.replace("extends", "extend")
 PATIENCE_S = 90
 
@@ -167,6 +177,35 @@ def test_a_connection_is_seen_counted_and_logged(
     assert [line["event"] for line in lines if line.get("id") == number] == ["connected", "ended"]
     key = authority().anchors_pem.decode().splitlines()[1]
     assert key not in scene.log()
+
+
+def test_how_it_was_voted_on_a_peer_is_seen_and_logged(
+    scene: Scene, echoing: Server, ca: str, zygotes: Callable[[Path], Zygote]
+) -> None:
+    scene.policy.write_text(POLICY + VOTED)
+    assert scene.ssactl("reload").returncode == 0
+    program = zygotes(scene.path).start("held", port=echoing.port, ca=ca)
+    number, _ = program.hear()
+    votes = [
+        "allow-list (necessary): accept, server.ssa.test is on the list",
+        "trust-store-and-hostname (voting): accept, the chain leads to a trust anchor and is for server.ssa.test",
+        "pinning (voting): abstain, no key is pinned for server.ssa.test",
+    ]
+    (seen,) = scene.json("sessions")["sessions"]  # type: ignore[misc]
+    assert seen["votes"] == votes
+    shown = scene.ssactl("explain", str(seen["pid"])).stdout
+    lines = [" ".join(line.split()) for line in shown.splitlines()]
+    assert lines[-3:] == [f"{number} server.ssa.test 127.0.0.1:{echoing.port} {votes[0]}", *votes[1:]]
+    counted = "abstain counts as abstain, error as reject, time-out after 5 s as reject"
+    assert f"allow-list: necessary, allow-list; {counted}" in lines
+    assert f"pinning: votes, pinning; {counted}" in lines
+    assert "of the votes that count, 60 % must accept" in lines
+    assert votes[0] not in scene.ssactl("explain", "/usr/bin/python3").stdout
+    program.say()
+    assert program.result() == "x"
+    scene.end()
+    (connected,) = [line for line in map(json.loads, scene.log().splitlines()) if line["event"] == "connected"]
+    assert connected["votes"] == "; ".join(votes)
 
 
 def test_no_secret_is_in_what_anybody_is_told(

@@ -167,6 +167,7 @@ class Side:
         self._replies: dict[int, Reply] = {}
         self._number = 0
         self._kept: int | None = None
+        self._was_reset = False
 
     # -- the boundary
 
@@ -193,6 +194,7 @@ class Side:
         if isinstance(message, Keep):
             return
         if isinstance(message, Reset):
+            self._was_reset = True
             self.application.send(b"\0", socket.MSG_DONTWAIT)
             self._let_go()
             channel.send(self.channel, Reply(message.request, 0))
@@ -209,6 +211,11 @@ class Side:
         await trio.lowlevel.wait_readable(self.channel)
         if received := channel.receive(self.channel):
             self._note(*received)
+
+    async def be_reset(self) -> None:
+        """Do so until the daemon has the connection reset."""
+        while not self._was_reset:
+            await self.listen_for_reset()
 
     def hang_up(self) -> None:
         """Close the channel, as the boundary does when nobody has the socket open any more."""
