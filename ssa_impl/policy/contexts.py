@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
 from ..errors import ApplicationError, DaemonError, PolicyError
-from ..tls.acceptor import choose, is_ours, select_protocol
+from ..tls.acceptor import choose, is_ours, select_protocol, staple
 from ..tls.binding import on_failed_verification, set_groups, set_server_name_callback, set_signature_algorithms
 from ..tls.reasons import note_failure
 from .ciphers import default_ciphers, is_tls_1_3
@@ -94,6 +94,8 @@ def _context(settings: Settings) -> SSL.Context:
             context.load_tmp_dh(os.fsencode(path))
     if accepting and settings.alpn:
         context.set_alpn_select_callback(select_protocol(settings.alpn))
+    if settings.staple is not None:
+        context.set_ocsp_server_callback(staple)
     _set_sessions(context, settings, accepting)
     if settings.key_log:
         log_secrets(context, settings.key_log)
