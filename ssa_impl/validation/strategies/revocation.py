@@ -81,8 +81,6 @@ class Revocation(Strategy):
         sources = parameters["sources"]
         if not set(sources) - {"cached"}:
             return [Problem("sources", "sources names nobody who could be asked")]
-        if parameters["responder"] and "ocsp" not in sources:
-            return [Problem("responder", "a responder has no meaning when ocsp is not among the sources")]
         if parameters["crl_files"] and "crl" not in sources:
             return [Problem("crl_files", "crl_files have no meaning when crl is not among the sources")]
         return []
