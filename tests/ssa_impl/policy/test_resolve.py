@@ -297,6 +297,14 @@ def test_stapling_of_the_policy_cannot_be_switched_off() -> None:
     assert refused.text == "the policy has servers staple OCSP answers (profile web, staple built in)"
 
 
+@pytest.mark.parametrize("ours", [True, False], ids=["policy", ""])
+@pytest.mark.parametrize("theirs", [True, False], ids=["application", ""])
+def test_a_server_staples_when_policy_or_application_says_so_and_a_client_never(ours: bool, theirs: bool) -> None:
+    profile, request = Profile(staple=ours), Request("a.test", identities=(IDENTITY,), staple=theirs)
+    assert (resolve(profile, request, Role.ACCEPTOR).staple is not None) is (ours or theirs)
+    assert resolve(profile, request).staple is None
+
+
 def test_responders_are_asked_for_staples_as_the_table_of_revocation_says() -> None:
     table = Choice(REVOCATION, REVOCATION, (("private_addresses", True),), timeout_s=2)
     request = Request(identities=(IDENTITY,), staple=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,6 +92,14 @@ def test_the_issuer_is_an_anchor_of_the_policy_and_never_one_of_the_same_name() 
     assert with_issuer(subject(peer, anchors_pem=anchors)) == (peer.certificate, pki.root().certificate)
     with pytest.raises(NoAnswer, match="neither in its chain nor in the trust store"):
         with_issuer(subject(peer, pki.stranger()))
+
+
+def test_of_certificates_with_another_name_nothing_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    peer, other, parsed = pki.leaf(), pki.authority("Another"), []
+    load = x509.load_der_x509_certificate
+    monkeypatch.setattr(x509, "load_der_x509_certificate", lambda der: parsed.append(der) or load(der))
+    assert with_issuer(subject(peer, anchors_pem=other.pem + pki.root().pem))[1] == pki.root().certificate
+    assert parsed == [peer.der, pki.root().der]
 
 
 def test_the_issuer_is_in_the_systems_trust_store(monkeypatch: pytest.MonkeyPatch) -> None:
