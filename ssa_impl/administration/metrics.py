@@ -87,6 +87,18 @@ FAMILIES = (
         "From the TCP connection to the authenticated peer; handshakes that succeeded.",
         "seconds",
     ),
+    Family(
+        "ssa_staples",
+        Kind.COUNTER,
+        ("profile", "result"),
+        "Handshakes of servers that staple whose client asked for the OCSP answer: sent or missing.",
+    ),
+    Family(
+        "ssa_staple_requests",
+        Kind.COUNTER,
+        ("profile", "result"),
+        "Responders asked for what servers staple: good, revoked or failed.",
+    ),
     Family("ssa_received_bytes", Kind.COUNTER, ("profile",), "Plain text from peers to applications.", "bytes"),
     Family("ssa_sent_bytes", Kind.COUNTER, ("profile",), "Plain text from applications to peers.", "bytes"),
 )
@@ -138,6 +150,8 @@ class Counts:
         self._handshakes: Counter[Labels] = Counter()
         self._failures: Counter[Labels] = Counter()
         self._broken: Counter[Labels] = Counter()
+        self._staples: Counter[Labels] = Counter()
+        self._staple_requests: Counter[Labels] = Counter()
         self._latency: defaultdict[Labels, list[float]] = defaultdict(lambda: [0.0] * (len(BUCKETS_S) + 2))
 
     def opened(self, traffic: Traffic) -> None:
@@ -169,6 +183,14 @@ class Counts:
         """Count an established connection that did not end in order."""
         self._broken[profile, role, reason_of(error)] += 1
 
+    def stapled(self, profile: str, *, sent: bool) -> None:
+        """Count a handshake whose client asked for the stapled answer."""
+        self._staples[profile, "sent" if sent else "missing"] += 1
+
+    def staple_requested(self, profile: str, result: str) -> None:
+        """Count a request for an answer to staple; ``result`` is a word of a closed list."""
+        self._staple_requests[profile, result] += 1
+
     def snapshot(self) -> Snapshot:
         """Return everything as of now."""
         carried = {profile: list(both) for profile, both in self._carried.items()}
@@ -184,6 +206,8 @@ class Counts:
             "ssa_handshakes": _numbers(self._handshakes),
             "ssa_connection_failures": _numbers(self._failures),
             "ssa_connections_broken": _numbers(self._broken),
+            "ssa_staples": _numbers(self._staples),
+            "ssa_staple_requests": _numbers(self._staple_requests),
             "ssa_handshake_seconds": {labels: list(values) for labels, values in self._latency.items()},
             "ssa_received_bytes": {(profile,): [float(both[0])] for profile, both in carried.items()},
             "ssa_sent_bytes": {(profile,): [float(both[1])] for profile, both in carried.items()},

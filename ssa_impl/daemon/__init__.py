@@ -7,6 +7,7 @@
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket: its channels' requests.  ``sharing`` and ``relocation``: contexts, other workers.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
+* ``stapling`` -- OCSP answers about certificates that sockets present, fetched beside.
 * ``outer`` -- the TCP socket towards the peer.  ``inner`` -- the unix sockets towards the application.
 * ``relay`` -- handshake and pumps between the two, through the engine.
 """

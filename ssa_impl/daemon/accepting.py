@@ -14,6 +14,7 @@ import os
 import socket
 import zlib
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -177,6 +178,7 @@ class Acceptor:
     async def run(self) -> None:
         """Take peers until cancelled."""
         try:
+            self._hold_staples()
             async with trio.open_nursery() as self._nursery:
                 for peer in self._early:
                     self.take(peer)
@@ -185,6 +187,7 @@ class Acceptor:
                 if self._retired:  # what is left is the owner's business
                     await trio.sleep_forever()
         finally:
+            self._services.staples.release(self)
             self._nursery = None
             self._services.acceptors.pop(self._transcript.path, None)
 
@@ -217,6 +220,7 @@ class Acceptor:
     def retire(self) -> None:
         """Take no peers any more, since others do; those that were taken are served."""
         self._retired = True
+        self._hold_staples()
         self._taking.cancel()
 
     @property
@@ -233,6 +237,11 @@ class Acceptor:
             self._settings = None
             self.owner.socket.error_text = error.text
             _log.warning("listener %d lets nobody in: %s", self.owner.socket.number, error.text)
+        self._hold_staples()
+
+    def _hold_staples(self) -> None:
+        settings = None if self._retired else self._settings
+        self._services.staples.hold(self, self._transcript.uid, settings)
 
     def take(self, peer: socket.socket) -> None:
         """Serve one peer."""
@@ -298,7 +307,7 @@ class Acceptor:
             if (settings := self._settings) is None:
                 raise DaemonError(self.owner.socket.error_text)
             self._services.check_room(self._transcript.uid, self.owner.profile, adding=1)
-            engine = Engine(context_for(settings), settings)
+            engine = Engine(context_for(settings), settings, staple=partial(self._services.staples.look_up, self))
             wire = Wire(peer, engine)
             if await self._authenticate(peer.fileno(), engine, wire, settings):
                 handed_over = await self._present(peer, address, wire, engine, epoch)

@@ -231,13 +231,18 @@ def _begin_upgrade(session: Session, message: Upgrade, tcp: socket.socket) -> Es
     session.socket.happen(Event.CONNECT_ASYNC)
     tcp.setblocking(False)
     session.adopt(Outer(tcp.family, tcp))
-    return partial(_go_on_in_tls, tcp, settings)
+    return partial(_go_on_in_tls, session, tcp, settings)
 
 
-async def _go_on_in_tls(tcp: socket.socket, settings: Settings) -> Established:
-    engine = Engine(context_for(settings), settings)
-    wire = Wire(tcp, engine)
-    await authenticate(engine, wire, settings)
+async def _go_on_in_tls(session: Session, tcp: socket.socket, settings: Settings) -> Established:
+    staples = session.services.staples
+    staples.hold(session, session.uid, settings)
+    try:
+        engine = Engine(context_for(settings), settings, staple=partial(staples.look_up, session))
+        wire = Wire(tcp, engine)
+        await authenticate(engine, wire, settings)
+    finally:
+        staples.release(session)
     return Established(engine, wire, settings)
 
 

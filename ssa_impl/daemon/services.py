@@ -24,6 +24,7 @@ from .mail import PARENT, RETIRED, Post, forwarded
 from .naming import renew_listeners
 from .relocation import Option
 from .resumption import Sessions
+from .stapling import Staples
 
 if TYPE_CHECKING:
     from .accepting import Acceptor
@@ -93,12 +94,15 @@ class Services:
     """who applications are"""
     keys: Keys = field(init=False)
     """the policy's keys, as far as sockets of this worker use them"""
+    staples: Staples = field(init=False)
+    """OCSP answers about certificates that sockets of this worker present"""
     _profiles: dict[Application, Profile] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         self.sessions = Sessions(partial(self.post, PARENT), self.start)
         self.identities = Identities(partial(self.post, PARENT))
+        self.staples = Staples(self.start, self.counts)
         self.keys = Keys(self.start, partial(renew_listeners, self))
 
     def next_number(self) -> int:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
 from ..errors import ApplicationError, DaemonError, PolicyError
-from ..tls.acceptor import choose, is_ours, select_protocol
+from ..tls.acceptor import choose, is_ours, select_protocol, staple
 from ..tls.binding import (
     let_store_verify,
     on_failed_verification,
@@ -109,6 +109,8 @@ def _context(settings: Settings) -> SSL.Context:
             context.load_tmp_dh(os.fsencode(path))
     if accepting and settings.alpn:
         context.set_alpn_select_callback(select_protocol(settings.alpn))
+    if settings.staple is not None:
+        context.set_ocsp_server_callback(staple)
     _set_sessions(context, settings, accepting)
     if settings.key_log:
         log_secrets(context, settings.key_log)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from ..abi import Opt
-from ..validation.model import Validation
+from ..validation.model import Choice, Validation
 from .ciphers import default_ciphers
 
 TLS_1_2 = 0x0303
@@ -81,6 +81,8 @@ class Profile:
     """who shares the sessions of initiators: the user's processes of one "application", or all of the "user"'s"""
     client_certificate_required: bool = False
     """whether an acceptor asks for its peer's certificate, whatever the application says"""
+    staple: bool = False
+    """whether an acceptor staples OCSP answers (RFC 6066 section 8), whatever the application says"""
     keys: tuple[str, ...] = ()
     """named keys that are presented when the application gives none"""
     key_log: str = ""
@@ -151,6 +153,7 @@ class Request:
     session_ttl_s: int | None = None
     revocation: frozenset[Opt] = frozenset()
     """revocation options that it switched on"""
+    staple: bool = False
 
 
 class Role(Enum):
@@ -193,3 +196,5 @@ class Settings:
     """whether the system's trust store is trusted; beside ``anchors_pem`` if there are any"""
     key_log: str = ""
     validation: Validation | None = None
+    staple: Choice | None = None
+    """acceptor: how responders are asked for the answers that are stapled, None: nothing is stapled"""

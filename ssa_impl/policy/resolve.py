@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from ..abi import Opt
 from ..errors import ApplicationError, PolicyError
-from ..validation.model import REVOCATION, REVOCATION_SOURCES, tighten
+from ..validation.model import REVOCATION, REVOCATION_SOURCES, revocation_table, tighten
 from .ciphers import is_tls_1_3, known_ciphers
 from .model import TLS_1_2, TLS_1_3, Profile, Request, Role, Settings
 
@@ -60,6 +60,7 @@ def resolve(profile: Profile, request: Request, role: Role = Role.INITIATOR, *, 
         trust_system=profile.trust_system and not own_anchors,
         key_log=profile.key_log,
         validation=validation,
+        staple=revocation_table(profile.validation) if accepting and (profile.staple or request.staple) else None,
     )
 
 
@@ -133,6 +134,12 @@ def check_session(profile: Profile, option: Opt, value: int) -> None:
     if option is Opt.TLS_SESSION_TTL and value > profile.session_ttl_s:
         rule = profile.rule("session_ttl_s")
         raise PolicyError(f"the policy keeps sessions for {profile.session_ttl_s} s at most, not {value} {rule}")
+
+
+def check_staple(profile: Profile, value: int) -> None:
+    """Raise PolicyError when an acceptor would not staple what the policy has it staple."""
+    if not value and profile.staple:
+        raise PolicyError(f"the policy has servers staple OCSP answers {profile.rule('staple')}")
 
 
 def check_revocation(profile: Profile, option: Opt, value: int) -> None:

@@ -96,6 +96,8 @@ _ROWS = (
         "seconds for which a session may be resumed at most (RFC 8446 section 4.6.1: seven days)"),
     Key("session_scope", "\"application\" or \"user\"", shapes.word(SCOPES), _field("session_scope"),
         "who shares a client's sessions: one user's processes of one program, or all of the user's"),
+    Key("staple", "boolean", shapes.boolean, _field("staple"),
+        "whether a server staples the OCSP answers about its certificates, whatever the application says"),
     Key("keys", "list of names", shapes.names, _field("keys"),
         "named keys (`[key.NAME]`) that a server presents when its application gives none"),
     Key("truncation_allowed", "boolean", shapes.boolean, _field("truncation_allowed"),

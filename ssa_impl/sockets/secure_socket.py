@@ -19,6 +19,7 @@ from ..policy.resolve import (
     check_protocols,
     check_revocation,
     check_session,
+    check_staple,
     check_version,
     is_checked,
 )
@@ -34,7 +35,6 @@ _REVOCATION = frozenset(
         Opt.TLS_OCSP_CHECKS,
         Opt.TLS_CRL_CHECKS,
         Opt.TLS_CACHED_REV_CHECKS,
-        Opt.TLS_SERVER_OCSP_STAPLING,
     }
 )
 _FROM_HANDSHAKE: dict[Opt, Callable[[Negotiated], Value | None]] = {
@@ -101,6 +101,8 @@ class SecureSocket:
                 check_protocols(self.profile, value)
             case Opt.TLS_REQUEST_PEER_AUTH, int():
                 check_peer_auth(self.profile, value)
+            case Opt.TLS_SERVER_OCSP_STAPLING, int():
+                check_staple(self.profile, value)
             case _, int() if option in _REVOCATION:
                 check_revocation(self.profile, option, value)
             case Opt.TLS_CERTIFICATE_CHAIN, (bytes() | str()):
@@ -176,6 +178,7 @@ class SecureSocket:
             session_reuse=bool(pick(Opt.TLS_SESSION_REUSE)),
             session_ttl_s=pick(Opt.TLS_SESSION_TTL),  # type: ignore[arg-type]
             revocation=frozenset(option for option in _REVOCATION if pick(option)),
+            staple=bool(pick(Opt.TLS_SERVER_OCSP_STAPLING)),
         )
 
     def _check_phase(self, row: Option, allowed: Phase | None) -> None:
@@ -213,6 +216,8 @@ class SecureSocket:
                 return self.profile.session_ttl_s
             case Opt.TLS_SESSION_REUSE | Opt.TLS_REQUEST_PEER_AUTH:
                 return 0
+            case Opt.TLS_SERVER_OCSP_STAPLING:
+                return int(self.profile.staple)
         return int(is_checked(self.profile, option)) if option in _REVOCATION else None
 
     # -- life

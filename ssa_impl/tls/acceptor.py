@@ -1,17 +1,24 @@
-"""What an acceptor decides during the handshake: which certificate for which name, which protocol.
+"""What an acceptor decides during the handshake: which certificate for which name, which protocol, what is stapled.
 
-OpenSSL asks through callbacks of the context; they are pure functions of the settings and the initiator's wishes.
+OpenSSL asks through callbacks of the context; they are pure functions of the settings and the initiator's wishes, but
+for the stapled answer: that changes while the context may not, so each connection brings a way to look it up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from OpenSSL import SSL, crypto
 
 from ..policy.model import Identity
+
+Staple = Callable[[bytes], bytes]
+"""certificate in DER to the OCSP answer about it that holds now, b"" for none"""
+_staples: WeakKeyDictionary[SSL.Connection, Staple] = WeakKeyDictionary()
 
 
 class NoCommonProtocol(Exception):
@@ -29,6 +36,19 @@ def select_protocol(ours: Sequence[str]) -> Callable[[object, list[bytes]], byte
         raise NoCommonProtocol
 
     return select
+
+
+def staple_from(connection: SSL.Connection, look_up: Staple) -> None:
+    """Let a connection staple what ``look_up`` has, if its context staples."""
+    _staples[connection] = look_up
+
+
+def staple(connection: SSL.Connection, _data: object) -> bytes:
+    """Return the answer about the chosen certificate, b"" for none (SSL_CTX_set_tlsext_status_cb(3))."""
+    look_up, presented = _staples.get(connection), connection.get_certificate()
+    if look_up is None or presented is None:
+        return b""
+    return look_up(crypto.dump_certificate(crypto.FILETYPE_ASN1, presented))
 
 
 def choose(identities: tuple[Identity, ...], server_name: str) -> tuple[Identity, ...]:

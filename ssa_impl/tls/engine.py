@@ -20,7 +20,7 @@ from ..errors import ApplicationError, CertificateError, PeerError, TruncationEr
 from ..names import is_ip_address
 from ..policy.model import Role, Settings
 from ..validation.model import Case
-from .acceptor import NoCommonProtocol
+from .acceptor import NoCommonProtocol, Staple, staple_from
 from .binding import (
     expect_name,
     read_into,
@@ -43,8 +43,15 @@ _RECORD_BYTES = 16_384  # plain text of one record at most (RFC 8446 section 5.1
 class Engine:
     """One connection over a context that is shared with others of the same settings."""
 
-    def __init__(self, context: SSL.Context, settings: Settings, earlier: Resumable | None = None) -> None:
-        """``earlier``: the session of a connection of the same settings, to resume.
+    def __init__(
+        self,
+        context: SSL.Context,
+        settings: Settings,
+        earlier: Resumable | None = None,
+        staple: Staple | None = None,
+    ) -> None:
+        """``earlier``: the session of a connection of the same settings, to resume; ``staple``: where an acceptor finds
+        the answers that it staples.
 
         Raises ApplicationError (EPROTO) when no certificate can be for the hostname.
         """
@@ -61,6 +68,8 @@ class Engine:
         if settings.validation is not None and not settings.validation.openssl_decides:
             let_others_decide(connection)
         if self._accepting:
+            if staple is not None:
+                staple_from(connection, staple)
             connection.set_accept_state()
             return
         if settings.hostname is not None:

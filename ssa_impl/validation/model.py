@@ -78,7 +78,7 @@ class Validation:
     """of their votes that count, ``threshold_percent`` must accept; when none counts, the peer is refused"""
     threshold_percent: int = 100
     for_applications: Choice | None = None
-    """revocation as an application's options switch it on; None: with the plug-in's defaults"""
+    """revocation as an application's options switch it on, and as stapling asks; None: with the plug-in's defaults"""
 
     @property
     def openssl_decides(self) -> bool:
@@ -94,6 +94,11 @@ OPENSSL_ALONE = Validation(necessary=(Choice(TRUST_STORE, TRUST_STORE),))
 """what holds where the policy says nothing about validation"""
 
 
+def revocation_table(validation: Validation | None) -> Choice:
+    """Return how responders are asked where an application or stapling wants it: the policy's table, or defaults."""
+    return (validation and validation.for_applications) or Choice(REVOCATION, REVOCATION)
+
+
 def tighten(validation: Validation | None, switched_on: Iterable[Opt], allowed: Iterable[Opt]) -> Validation | None:
     """Return ``validation`` with the revocation checks that an application switched on; pure tightening.
 
@@ -104,8 +109,7 @@ def tighten(validation: Validation | None, switched_on: Iterable[Opt], allowed: 
     if not wanted:
         return validation
     named = wanted & set(REVOCATION_SOURCES) or set(allowed)
-    before = validation or OPENSSL_ALONE
-    base = before.for_applications or Choice(REVOCATION, REVOCATION)
+    before, base = validation or OPENSSL_ALONE, revocation_table(validation)
     parameters: dict[str, Frozen] = dict(base.parameters) | {"soft_fail": False}
     if sources := tuple(source for option, source in REVOCATION_SOURCES.items() if option in named):
         parameters["sources"] = sources  # else the table's own, or all

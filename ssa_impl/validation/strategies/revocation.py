@@ -23,6 +23,7 @@ from .answers import Answer, NoAnswer
 from .cache import Cache
 from .certificates import chain_with_issuers
 from .fetch import Bounds, FetchError, fetch
+from .responders import Responders
 
 _LISTS_KEPT = 16
 _SHA256 = hashes.SHA256()
@@ -80,8 +81,6 @@ class Revocation(Strategy):
         sources = parameters["sources"]
         if not set(sources) - {"cached"}:
             return [Problem("sources", "sources names nobody who could be asked")]
-        if parameters["responder"] and "ocsp" not in sources:
-            return [Problem("responder", "a responder has no meaning when ocsp is not among the sources")]
         if parameters["crl_files"] and "crl" not in sources:
             return [Problem("crl_files", "crl_files have no meaning when crl is not among the sources")]
         return []
@@ -90,12 +89,9 @@ class Revocation(Strategy):
         self._sources: tuple[str, ...] = tuple(parameters["sources"])
         self._soft_fail: bool = parameters["soft_fail"]
         self._whole_chain: bool = parameters["whole_chain"]
-        self._responder: str = parameters["responder"]
         self._files: tuple[str, ...] = tuple(parameters["crl_files"])
-        private: bool = parameters["private_addresses"]
-        self._own = Bounds(parameters["max_ocsp_bytes"], private_addresses=True)
-        self._ocsp = Bounds(parameters["max_ocsp_bytes"], private)
-        self._crl = Bounds(parameters["max_crl_bytes"], private)
+        self._responders = Responders.of(parameters)
+        self._crl = Bounds(parameters["max_crl_bytes"], parameters["private_addresses"])
         self._answers: Cache[Answer] = Cache(parameters["cache_entries"])
         self._lists: Cache[_Lists] = Cache(_LISTS_KEPT)
         self._read: dict[str, tuple[tuple[int, int], _Lists]] = {}
@@ -135,7 +131,7 @@ class Revocation(Strategy):
                 elif source == "stapled":
                     answer = _stapled(pair, case, stapled=stapled)
                 elif source == "ocsp":
-                    answer = await self._from_responders(pair, case.now)
+                    answer, _ = await self._responders.ask(*pair, case.now)
                 else:
                     answer = await self._from_lists(pair, case.now)
             except NoAnswer as none:
@@ -149,20 +145,6 @@ class Revocation(Strategy):
         if (kept := self._answers.get(key, now)) is None:
             raise NoAnswer("nothing kept")
         return kept
-
-    async def _from_responders(self, pair: _Pair, now: datetime.datetime) -> Answer:
-        addresses = [self._responder] if self._responder else ocsp.responders(pair[0])
-        if not addresses:
-            raise NoAnswer("the certificate names no responder")
-        request, said = ocsp.request(*pair), []
-        for address in addresses:
-            try:
-                bounds = self._own if self._responder else self._ocsp
-                der = await fetch(address, bounds, request, ocsp.REQUEST_TYPE)
-                return ocsp.read(der, *pair, now, "OCSP")
-            except (FetchError, NoAnswer) as none:
-                said.append(str(none))
-        raise NoAnswer(", ".join(said))
 
     async def _from_lists(self, pair: _Pair, now: datetime.datetime) -> Answer:
         said = []

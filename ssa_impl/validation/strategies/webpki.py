@@ -73,7 +73,7 @@ class WebPki(Strategy):
         """Return the anchors.  ValueError when there is none."""
         if self._trust_store:
             return _store_of(_content(self._trust_store))
-        system = _content(next(filter(_exists, SYSTEM_STORES), SYSTEM_STORES[0])) if case.trust_system else b""
+        system = system_anchors() if case.trust_system else b""
         return _store_of(system + b"\n" + case.anchors_pem)
 
 
@@ -81,6 +81,11 @@ def _subject(hostname: str) -> x509.DNSName | x509.IPAddress:
     if is_ip_address(hostname):
         return x509.IPAddress(ipaddress.ip_address(hostname))
     return x509.DNSName(canonical(hostname))
+
+
+def system_anchors() -> bytes:
+    """Return the system's trust store, PEM.  Raises OSError."""
+    return _content(next(filter(_exists, SYSTEM_STORES), SYSTEM_STORES[0]))
 
 
 def _exists(path: str) -> bool:

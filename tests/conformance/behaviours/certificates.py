@@ -15,6 +15,7 @@ from tests.conformance.world import (
     ERROR,
     HOSTNAME,
     KEY,
+    STAPLING,
     TLS,
     World,
     credentials,
@@ -95,6 +96,31 @@ def only_named(world: World) -> Iterator[tuple[Any, ...]]:
         listener.setsockopt(TLS, HOSTNAME, text("server.ssa.test"))
         listening(listener, world)
         yield "asked for", serve_so_many(listener, 1), ["server.ssa.test"]
+
+
+@behaviour(
+    "certificates.stapling",
+    "TLS_SERVER_OCSP_STAPLING is read back, by accepted sockets too; no handshake waits for an answer to staple: while"
+    " there is none, they go on without.",
+    "1 TLS_SERVER_OCSP_STAPLING",
+    peer="connects_one_by_one",
+    peer_arguments={"count": 2},
+    seen={"echoes": ["0", "1"], "ends": ["in order"]},
+)
+def stapling(world: World) -> Iterator[tuple[Any, ...]]:
+    with world.with_credentials() as listener:
+        yield "by default", listener.getsockopt(TLS, STAPLING), 0
+        yield "set", outcome(listener.setsockopt, TLS, STAPLING, 1), "ok"
+        yield "neither 0 nor 1", outcome(listener.setsockopt, TLS, STAPLING, 2), "EINVAL"
+        listener.bind(loopback())
+        listener.listen()
+        yield "listening", listener.getsockopt(TLS, STAPLING), 1
+        yield "too late", outcome(listener.setsockopt, TLS, STAPLING, 0), "EOPNOTSUPP"
+        world.tell(listener.getsockname()[1])
+        for number in range(2):
+            s, _ = listener.accept()
+            yield f"accepted {number}", s.getsockopt(TLS, STAPLING), 1
+            yield f"heard {number}", serve(s), str(number)
 
 
 @behaviour(

@@ -398,7 +398,7 @@ def policy(world: World) -> Iterator[tuple[Any, ...]]:
     with world.bare() as s:
         yield "TTL beyond the policy's", outcome(s.setsockopt, TLS, SESSION_TTL, struct.pack("=q", 10**9)), "EPROTO"
         yield "a cipher beyond the policy's", outcome(s.setsockopt, TLS, ENABLE_CIPHER, text("NULL-SHA256")), "EPROTO"
-        for name in ("TLS_REVOCATION_CHECKS", "TLS_OCSP_CHECKS", "TLS_CRL_CHECKS", "TLS_SERVER_OCSP_STAPLING"):
+        for name in ("TLS_REVOCATION_CHECKS", "TLS_OCSP_CHECKS", "TLS_CRL_CHECKS"):
             yield f"{name} without a source", outcome(s.setsockopt, TLS, FLAGS[name], 1), "EPROTO"
             yield f"{name} is still off", s.getsockopt(TLS, FLAGS[name]), 0
         yield "TLS_ERROR says so", "policy" in string(s, ERROR), True

@@ -18,6 +18,7 @@ from ssa_impl.policy.resolve import (
     check_protocols,
     check_revocation,
     check_session,
+    check_staple,
     check_version,
     is_checked,
     resolve,
@@ -66,6 +67,7 @@ POLICIES = st.builds(
     session_scope=st.sampled_from(["application", "user"]),
     client_certificate_required=st.booleans(),
     key_log=st.sampled_from(["", "/var/log/keys"]),
+    staple=st.booleans(),
     validation=VALIDATIONS,
 )
 REQUESTS = st.builds(
@@ -82,6 +84,7 @@ REQUESTS = st.builds(
     session_reuse=st.booleans(),
     session_ttl_s=st.none() | st.integers(0, 2000),
     revocation=SOURCES,
+    staple=st.booleans(),
 )
 ROLES = st.sampled_from(Role)
 
@@ -128,7 +131,9 @@ def test_settings_are_never_weaker_than_the_policy(profile: Profile, request: Re
         assert settings.authenticate_peer
         assert settings.hostname is not None or not profile.hostname_required
         assert settings.handshake_timeout_s == profile.handshake_timeout_s
+        assert settings.staple is None
     else:
+        assert settings.staple is not None or not profile.staple
         assert settings.authenticate_peer or not profile.client_certificate_required
         assert settings.identities
         assert settings.handshake_timeout_s == profile.accept_timeout_s
@@ -151,6 +156,7 @@ def test_what_was_asked_for_is_given_or_stricter_or_refused(profile: Profile, re
     assert settings.alpn == request.alpn
     assert settings.identities == request.identities
     assert settings.authenticate_peer or not request.request_peer_auth
+    assert (settings.staple is not None) is (accepting and (profile.staple or request.staple))
     assert settings.version_min >= (request.version_min or profile.version_min)
     assert settings.version_max <= (request.version_max or profile.version_max)
     assert set(settings.ciphers) == set(profile.ciphers) - request.disabled_ciphers
@@ -282,6 +288,30 @@ def test_client_certificates_one_by_one() -> None:
     assert isinstance(refusal(check_peer_auth, profile, 0), PolicyError)
 
 
+def test_stapling_of_the_policy_cannot_be_switched_off() -> None:
+    assert refusal(check_staple, Profile(), 0) is refusal(check_staple, Profile(), 1) is None
+    profile = Profile("web", staple=True)
+    assert refusal(check_staple, profile, 1) is None
+    refused = refusal(check_staple, profile, 0)
+    assert isinstance(refused, PolicyError)
+    assert refused.text == "the policy has servers staple OCSP answers (profile web, staple built in)"
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["policy", ""])
+@pytest.mark.parametrize("theirs", [True, False], ids=["application", ""])
+def test_a_server_staples_when_policy_or_application_says_so_and_a_client_never(ours: bool, theirs: bool) -> None:
+    profile, request = Profile(staple=ours), Request("a.test", identities=(IDENTITY,), staple=theirs)
+    assert (resolve(profile, request, Role.ACCEPTOR).staple is not None) is (ours or theirs)
+    assert resolve(profile, request).staple is None
+
+
+def test_responders_are_asked_for_staples_as_the_table_of_revocation_says() -> None:
+    table = Choice(REVOCATION, REVOCATION, (("private_addresses", True),), timeout_s=2)
+    request = Request(identities=(IDENTITY,), staple=True)
+    assert resolve(Profile(validation=Validation(for_applications=table)), request, Role.ACCEPTOR).staple == table
+    assert resolve(Profile(), request, Role.ACCEPTOR).staple == Choice(REVOCATION, REVOCATION)
+
+
 def test_a_check_of_the_policy_cannot_be_switched_off() -> None:
     validation = Validation((Choice("ours", REVOCATION, (("sources", ("stapled", "ocsp")),)),))
     profile = Profile(validation=validation)
@@ -303,6 +333,7 @@ def test_every_refusal_when_something_is_set_names_its_rule(profile: Profile, op
         refusal(check_session, profile, Opt.TLS_SESSION_REUSE, value),
         refusal(check_session, profile, Opt.TLS_SESSION_TTL, 1001),
         refusal(check_revocation, profile, option, value),
+        refusal(check_staple, profile, value),
     ]
     assert any(tried)
     assert all(names_the_rule(profile, error.text) for error in tried if error is not None)

@@ -351,7 +351,6 @@ REVOCATION = [
     Opt.TLS_OCSP_CHECKS,
     Opt.TLS_CRL_CHECKS,
     Opt.TLS_CACHED_REV_CHECKS,
-    Opt.TLS_SERVER_OCSP_STAPLING,
 ]
 
 
@@ -369,6 +368,20 @@ def test_a_check_that_is_not_made_does_not_seem_to_be_made(option: Opt) -> None:
 
 
 # -- servers
+
+
+def test_a_server_staples_when_it_says_so_or_the_policy_does() -> None:
+    option, on, off = Opt.TLS_SERVER_OCSP_STAPLING, struct.pack("=i", 1), struct.pack("=i", 0)
+    made = new()
+    assert (made.get_option(option), made.request().staple) == (off, False)
+    made.set_option(option, on)
+    assert (made.get_option(option), made.request().staple) == (on, True)
+    made.set_option(option, off)
+    assert (made.get_option(option), made.request().staple) == (off, False)
+    governed = new(Profile(staple=True))
+    assert governed.get_option(option) == on
+    assert code_of(governed.set_option, option, off) == errno.EPROTO
+    assert governed.get_option(option) == on
 
 
 def test_a_server_answers_to_every_name_it_was_given() -> None:

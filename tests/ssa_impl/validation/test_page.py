@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ssa_impl.validation import registry
-from ssa_impl.validation.model import Case, Count, Validation, Vote
+from ssa_impl.validation.model import Case, Count, Validation, Vote, revocation_table
 from ssa_impl.validation.registry import GROUP, installed, strategy_for
 from ssa_impl.validation.strategies import BUILT_IN
 from ssa_impl.validation.table import validation_from_table
@@ -42,6 +42,15 @@ def test_the_examples_table_is_what_it_says() -> None:
     assert made.voting[1].error is Count.ABSTAIN
 
 
+def test_the_example_of_stapling_names_whom_servers_ask() -> None:
+    profile = tomllib.loads(blocks("toml")[1])["profile"]["web"]
+    made = validation_from_table(profile["validation"])
+    assert isinstance(made, Validation), made
+    assert profile["staple"] is True
+    assert dict(revocation_table(made).parameters)["responder"] == "http://ocsp.internal.example/"
+    assert [choice.name for choice in made.choices()] == ["trust-store-and-hostname"]
+
+
 def test_the_packages_entry_points_are_our_strategies() -> None:
     named = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"][GROUP]
     assert {name: EntryPoint(name, value, GROUP).load() for name, value in named.items()} == BUILT_IN
@@ -52,7 +61,7 @@ def test_the_examples_plug_in_works(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     information = tmp_path / "our_strategies-1.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: our-strategies\nVersion: 1\n")
-    (name, value), *_ = tomllib.loads(blocks("toml")[1])["project"]["entry-points"][GROUP].items()
+    (name, value), *_ = tomllib.loads(blocks("toml")[-1])["project"]["entry-points"][GROUP].items()
     taken = "webpki = our_strategies:OfficeHours\nbroken = our_strategies:Nothing\nother = our_strategies:Case\n"
     (information / "entry_points.txt").write_text(f"[{GROUP}]\n{name} = {value}\n{taken}")
     monkeypatch.syspath_prepend(tmp_path)
