@@ -137,9 +137,9 @@ class Stopping(Record):
 class HalfWidth(Record):
     """How wide the primary interval is in one part, so far."""
 
-    link: Link
-    profile: Profile
-    boundary: Boundary
+    link: Link = Field(description="of the part")
+    profile: Profile = Field(description="of the part")
+    boundary: Boundary = Field(description="of the part")
     ms: float | None = Field(description="half-width of the slope difference's interval, ms per process")
     reason: str = Field("", description="why there is none, when there is none")
 
@@ -151,7 +151,7 @@ class Look(Record):
     blocks: int = Field(ge=1, description="complete when it was taken")
     trials: Count = Field(description="recorded when it was taken: it stands before the trial of this sequence")
     looked_at: str = Field(description="UTC, ISO 8601")
-    took_ns: Ns = Field(description="from the last trial's record to its own; nothing else runs")
+    took_ns: Ns = Field(description="how long it took; nothing else runs meanwhile")
     half_widths: tuple[HalfWidth, ...] = Field(description="one a link, profile and boundary")
     stop: bool = Field(description="whether the campaign ended here, by the rule")
 
