@@ -240,10 +240,8 @@ def record(
         said.say(f"{due.name}: {due.claim.says}")
         path = _guarded(lambda due=due: recording.record(due, out, said, _analyse))  # type: ignore[misc]
         said.say(f"{due.name}: recorded in {path}.")
-    targets = [str(due.target(out)) for due in recording.claims([], {}, plans) if due.target(out).is_dir()]
-    _guarded(lambda: _run_analysis("report", *targets, "--out", str(out)))
     files = [argument for file in write or [] for argument in ("--write", str(file))]
-    _guarded(lambda: _run_analysis("claims", str(out), "--plans", str(plans), *files))
+    _guarded(lambda: _run_analysis("claims", str(out), "--plans", str(plans), "--report", str(out), *files))
 
 
 def _load(
