@@ -21,6 +21,7 @@ Reading order
 - ``frames``, ``pooling``, ``phases``: which rows enter the fit, what was left out and why; which campaigns share
   one; how long each step of a client took
 - ``models``, ``equivalence``, ``checks``, ``paper``: the primary fit; margins; other ways to ask; the paper's own
+- ``stopping``: campaigns that may end early, by the width of their intervals and by nothing else
 - ``cpu``, ``power``: the co-primary result; what the design could have seen
 - ``boundaries``: two boundaries of the SSA beside each other, in campaigns that have both
 - ``verdict``, ``study``: Holm, the decision table, what ``verdict.json`` holds; all of the above for one scenario

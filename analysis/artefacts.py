@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis.claims import Claimed
 from analysis.figures import figure4, style
 from analysis.files import put
 from analysis.frames import Scenario
@@ -36,6 +37,6 @@ def write_figure4(out: Path, scenarios: Sequence[Scenario]) -> list[Path]:
     return [put(out / f"figure4.{kind}", style.render(figure, kind)) for kind in style.FORMATS]
 
 
-def write_report(out: Path, studies: Sequence[Study]) -> Path:
-    """Write ``report.html``."""
-    return put(out / REPORT_NAME, render(studies).encode())
+def write_report(out: Path, studies: Sequence[Study], claimed: Sequence[Claimed] = ()) -> Path:
+    """Write ``report.html``, with the table of claims when there are any."""
+    return put(out / REPORT_NAME, render(studies, claimed).encode())

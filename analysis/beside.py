@@ -11,7 +11,7 @@ from rich.text import Text
 from analysis.comparison import Comparison, Guarded, Side, Standing
 from analysis.estimates import Missing, Result
 from analysis.models import UNIT_SLOPE
-from analysis.sentences import interval, p_text, signed, significant
+from analysis.sentences import interval, p_text, signed, significant, stopping
 
 SAID = {
     Standing.WITHIN: "within the threshold: a change as large as that is ruled out",
@@ -28,6 +28,8 @@ def renderables(found: Comparison) -> Iterator[RenderableType]:
         yield Text("Note: A and B are one campaign, so there is nothing to find but its own noise.", style="yellow")
     for one in found.incomparable:
         yield Text(f"Not the same question: {one.what} is {one.a} and {one.b}", style="yellow")
+    for said in stopping((*found.a.stopping, *found.b.stopping)):
+        yield Text(said)
     yield _differences(found)
     yield _changes(found)
     for guarded in found.guarded:

@@ -32,6 +32,14 @@ def claims(
             show_default=False,
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write DIR/report.html: this table, and the report of all that was recorded for it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Set every claim beside what was recorded for it; exit code 1 if a recorded one is not as expected.
 
@@ -45,6 +53,8 @@ def claims(
 
         found = claiming.read(plans, results)
         _write(write or [], found, results)
+        if report is not None:
+            _report(report, found, results)
         shown = Table(show_lines=True)
         for name in ("plan", "claim", "expected", "recorded"):
             shown.add_column(name, overflow="fold")
@@ -54,6 +64,21 @@ def claims(
         wrong = [one.plan for one in found if one.recorded and one.recorded.unexpected]
         if wrong:
             raise AnalysisError(f"not as expected: {', '.join(wrong)}; the table says what was found")
+
+
+def _report(out: Path, found: tuple[Claimed, ...], results: Path) -> None:
+    from analysis.artefacts import write_report
+    from analysis.errors import DataError
+    from analysis.load import load
+    from analysis.pooling import scenarios
+    from analysis.study import studies
+
+    recorded = list(dict.fromkeys(results / one.data for one in found if one.recorded))
+    if not recorded:
+        raise DataError(f"{results}: nothing was recorded for any of the claims, so there is no report")
+    campaigns = [load(directory, samples=True) for directory in recorded]
+    path = write_report(out, studies(scenarios(campaigns)), found)
+    err_console.print(f"written: {path}", markup=False)
 
 
 def _write(paths: list[Path], found: tuple[Claimed, ...], results: Path) -> None:

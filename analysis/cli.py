@@ -162,18 +162,25 @@ def verify(
 ) -> None:
     """Does the recorded verdict.json say what the raw data say now? Writes nothing; exit code 1 if not.
 
-    Everything is computed again from the JSON lines, samples included; Parquet files must hold the same rows. Damaged
-    lines are named one by one (exit code 2).
+    Everything is computed again from the JSON lines, samples and looks included; Parquet files must hold the same
+    rows. Damaged lines are named one by one (exit code 2).
     """
     with one_sentence():
         from analysis.study import studies
-        from analysis.verification import differences, read_verdicts, versions_apart
+        from analysis.verification import differences, look_differences, read_verdicts, versions_apart
 
         path = recorded or _target(directories, None) / "verdict.json"
         before = read_verdicts(path)
         _refuse_damage(directories)
-        now = [study.verdict for study in studies(_scenarios(directories, samples=True, raw=True))]
-        every, found = differences(before, now, exact=True), differences(before, now, exact=exact)
+        scenarios = _scenarios(directories, samples=True, raw=True)
+        campaigns = {campaign.directory: campaign for scenario in scenarios for campaign in scenario.campaigns}.values()
+        now = [study.verdict for study in studies(scenarios)]
+
+        def differ(*, exact: bool) -> list[str]:
+            looks = [line for campaign in campaigns for line in look_differences(campaign, exact=exact)]
+            return [*differences(before, now, exact=exact), *looks]
+
+        every, found = differ(exact=True), differ(exact=exact)
         for line in found:
             err_console.print(line, markup=False)
         if found:
@@ -194,6 +201,27 @@ def _refuse_damage(directories: list[Path]) -> None:
         err_console.print(line, markup=False)
     if found:
         raise DataError(f"{len(found)} damaged lines (above, at most {MAX_DAMAGE} of them); nothing was computed")
+
+
+@app.command()
+def look(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A campaign's directory; it may still run.")],
+    blocks: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of the first so many blocks; by default of all.", show_default=False),
+    ] = None,
+) -> None:
+    """How wide is the primary interval so far? JSON, one half-width a link, profile and boundary, and nothing else.
+
+    What a plan with [stopping] asks between two blocks; reads the JSON lines, writes nothing.
+    """
+    with one_sentence():
+        from analysis.load import load_so_far
+        from analysis.stopping import half_widths
+
+        campaign = load_so_far(directory)
+        found = half_widths(campaign, campaign.manifest.blocks if blocks is None else blocks)
+        typer.echo(f"[{','.join(one.model_dump_json() for one in found)}]")
 
 
 @app.command()

@@ -31,6 +31,7 @@ from analysis.frames import Place, Scenario, places
 from analysis.load import Campaign
 from analysis.models import UNIT_SLOPE, SlopeFit
 from analysis.pooling import scenario
+from analysis.stopping import Stopped, stopped
 from analysis.unlike import Difference, decisive, differences
 from harness.records import Boundary, Link, Profile
 
@@ -68,6 +69,7 @@ class Side(Frozen):
     slopes: SlopeFit | Missing
     cpu: cpu.CpuComparison
     blocks: int
+    stopping: tuple[Stopped, ...] = Field(default=(), description="when the campaign might end early")
     data: str = Field(description="the directory that it was read from")
 
 
@@ -186,6 +188,7 @@ def _side(side: Scenario, alpha: float) -> Side:
         slopes=fit if isinstance(fit, Missing) else models.summarise(fit, side.rows, alpha),
         cpu=cpu.compare(side.rows, alpha),
         blocks=int(side.rows["block_id"].nunique()),
+        stopping=stopped(side.campaigns),
         data=str(side.campaigns[0].directory),
     )
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from analysis.errors import DataError
 from analysis.load import parse_line, raw_lines
-from harness.records import Sample, Trial
+from harness.records import Look, Sample, Trial
 
 
 def damaged(directory: Path) -> Iterator[str]:
     """One sentence for every line of the recorded JSON lines that is torn, edited or of another version."""
-    for name, model in (("trials", Trial), ("samples", Sample)):
+    for name, model in (("trials", Trial), ("samples", Sample), ("looks", Look)):
         if (found := raw_lines(directory, name)) is None:
             continue
         path, content = found

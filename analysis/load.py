@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from analysis import columns
 from analysis.errors import AnalysisError, DataError
 from analysis.files import put
-from analysis.validate import check_samples, check_trials
-from harness.records import SCHEMA_VERSION, Link, Manifest, Record, Sample, Trial
+from analysis.validate import check_looks, check_samples, check_trials
+from harness.records import LOOKS, SCHEMA_VERSION, Link, Look, Manifest, Record, Sample, Trial
 
 DIGEST_KEY = b"jsonl_sha256"
 ARCHIVED_SUFFIX = ".xz"
@@ -66,7 +66,7 @@ class Campaign:
     """One directory, read and validated.
 
     ``samples`` is None when it was not asked for; ``notes`` says what went otherwise than usual while
-    reading.
+    reading; ``looks`` are those of a campaign that may end before its last block.
     """
 
     directory: Path
@@ -76,6 +76,7 @@ class Campaign:
     trials: pd.DataFrame
     samples: pd.DataFrame | None
     notes: tuple[str, ...] = ()
+    looks: tuple[Look, ...] = ()
 
 
 def load(directory: Path, *, samples: bool = False, raw: bool = False) -> Campaign:
@@ -100,7 +101,37 @@ def load(directory: Path, *, samples: bool = False, raw: bool = False) -> Campai
     processes = read(directory, "samples", Sample, notes) if samples else None
     if processes is not None:
         check_samples(processes, trials, directory / "samples.jsonl")
-    return Campaign(directory, manifest, plan, environment, trials, processes, tuple(filter(None, notes)))
+    looks = _read_looks(directory / LOOKS, trials, manifest)
+    return Campaign(directory, manifest, plan, environment, trials, processes, tuple(filter(None, notes)), looks)
+
+
+def load_so_far(directory: Path) -> Campaign:
+    """Read what a campaign that still runs has recorded: its JSON lines, whatever Parquet file stands beside them.
+
+    Raises:
+        DataError: as in :func:`load`.
+    """
+    plan, manifest = _read_plan(directory / "plan.json")
+    environment = _read_environment(directory / "environment.json")
+    found = raw_lines(directory, "trials")
+    if found is None:
+        raise DataError(f"{directory / 'trials.jsonl'}: the file is missing; nothing was recorded here")
+    trials = parse_jsonl(found[1], Trial, found[0])
+    check_trials(trials, manifest, found[0])
+    looks = _read_looks(directory / LOOKS, trials, manifest)
+    return Campaign(directory, manifest, plan, environment, trials, None, looks=looks)
+
+
+def _read_looks(path: Path, trials: pd.DataFrame, manifest: Manifest) -> tuple[Look, ...]:
+    """None where there is no such file, as in every campaign whose plan has no rule."""
+    looks = []
+    if path.exists():
+        for number, line in enumerate(_whole_lines(_read_bytes(path), path), 1):
+            look = parse_line(line, number, Look, path)
+            assert isinstance(look, Look)
+            looks.append(look)
+    check_looks(looks, trials, manifest, path)
+    return tuple(looks)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -237,18 +268,23 @@ def parse_jsonl(content: bytes, model: type[Record], path: Path) -> pd.DataFrame
     Raises:
         DataError: a line is torn, not of this schema version, or not a record of this kind.
     """
-    lines = content.split(b"\n")
-    if lines.pop():
-        raise DataError(
-            f"{path}, line {len(lines) + 1}: the line ends in the middle, as after a crash; "
-            "'python -m harness resume' repairs it"
-        )
+    lines = _whole_lines(content, path)
     rows = [columns.row(parse_line(line, k, model, path)) for k, line in enumerate(lines, 1)]
     try:
         return columns.frame(rows, model)
     except OverflowError:
         line = 1 + next(k for k, row in enumerate(rows) if any(map(_is_too_large, row)))
         raise DataError(f"{path}, line {line}: a number is too large for 64 bits") from None
+
+
+def _whole_lines(content: bytes, path: Path) -> list[bytes]:
+    lines = content.split(b"\n")
+    if lines.pop():
+        raise DataError(
+            f"{path}, line {len(lines) + 1}: the line ends in the middle, as after a crash; "
+            "'python -m harness resume' repairs it"
+        )
+    return lines
 
 
 def parse_line(line: bytes, number: int, model: type[Record], path: Path) -> Record:

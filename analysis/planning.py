@@ -94,12 +94,16 @@ def _shown(found: Sizing) -> Iterator[RenderableType]:
     from rich.text import Text
 
     from analysis.estimates import Missing
-    from analysis.sentences import significant
+    from analysis.sentences import significant, stopping
     from analysis.sizing import SAID
 
     where = f"{', '.join(found.campaigns)}, {found.link}, profile {found.profile}"
     yield Text(f"Pilot: {where}, {found.pilot_blocks} blocks, {found.pilot_levels} levels")
     own = f", {significant(found.between_sd, 3)} of it the blocks' own" if found.between_sd else ""
+    for said in stopping(found.stopping):
+        yield Text(said)
+    if any(one.early for one in found.stopping):
+        yield Text("It ended when its spread was small, so take these numbers for the fewest blocks.", style="yellow")
     yield Text(
         f"{found.other} minus {found.baseline}: one block's slope difference varies by "
         f"{significant(found.block_sd, 3)} ms per process (standard deviation{own}); "

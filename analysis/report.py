@@ -15,7 +15,8 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from analysis import processes, sentences, tables
+from analysis import claims, processes, sentences, tables
+from analysis.claims import Claimed
 from analysis.errors import NotEnoughDataError
 from analysis.estimates import Estimate, Missing, Result
 from analysis.figures import figure4, style
@@ -64,8 +65,8 @@ class Section:
     plans: list[tuple[str, str]]
 
 
-def render(studies: Sequence[Study]) -> str:
-    """The report of these scenarios."""
+def render(studies: Sequence[Study], claimed: Sequence[Claimed] = ()) -> str:
+    """The report of these scenarios; before them the claims that were to be tested, when there are any."""
     environment = Environment(
         loader=PackageLoader("analysis"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -74,6 +75,7 @@ def render(studies: Sequence[Study]) -> str:
     return template.render(
         sections=[section(study, name) for study, name in zip(studies, identifiers(studies), strict=True)],
         overview=_overview(studies),
+        claims=[(one, claims.said(one)) for one in claimed],
         sentences=sentences,
         is_synthetic=any(study.verdict.is_synthetic for study in studies),
     )

@@ -10,16 +10,17 @@ with the levels' variances, the tails, and the blocks' own lines that this machi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats as _stats
 
-from analysis.estimates import Estimate, require
-from analysis.models import Floats, fit_clustered, fit_unclustered, slope_estimate
+from analysis.estimates import Estimate, require, t_estimate
+from analysis.models import CLUSTERED, UNIT_SLOPE, Floats, fit_clustered, fit_unclustered, slope_estimate
 from analysis.synthetic import Design, Truth, simulate
+from harness.records import Stopping
 
 stats: Any = _stats
 CONFIDENCE = 0.999
@@ -27,6 +28,10 @@ ALPHA = 0.05
 DIFFERENCE_MS = -0.25
 DESIGN = Design(levels=(1, 20, 40, 60, 80, 100), blocks=8)
 LOST_PAIRS = 0.02
+RULE = Stopping(half_width_ms=0.15, min_blocks=10, look_every=2)
+RULE_DESIGN = replace(DESIGN, blocks=40)
+RULE_COVERAGE = 0.935
+"""What is promised of campaigns that their intervals' width may end: the least, over all wanted widths."""
 
 Fitted = Callable[[pd.DataFrame], Estimate]
 
@@ -76,6 +81,28 @@ def fits(count: int, design: Design, truth: Truth, fitted: Fitted, first_seed: i
     return [fitted(used(simulate(design, truth, first_seed + k))) for k in range(count)]
 
 
+def block_slopes(rows: pd.DataFrame) -> Floats:
+    """The slope of the pair differences on n, one a block, of complete blocks of equal levels."""
+    n, sign = rows["n"].to_numpy(dtype=float), np.where(rows["arm"] == 1, 1.0, -1.0)
+    centred, blocks = n - n.mean(), rows["block"].to_numpy()
+    return np.asarray(np.bincount(blocks, sign * centred * rows["ms"]) / np.bincount(blocks, centred**2 / 2))
+
+
+def ended(slopes: Floats, rule: Stopping) -> Estimate:
+    """The primary estimate of a campaign that the rule may end before the last of its blocks.
+
+    With complete and equal blocks the primary fit is the mean of their slopes, and its interval that of their t (a
+    test holds the two together): so looking often is quick.
+    """
+    for blocks in (*rule.looks(len(slopes)), len(slopes)):
+        error = float(slopes[:blocks].std(ddof=1) / np.sqrt(blocks))
+        value, df = float(slopes[:blocks].mean()), blocks - 1
+        estimate = t_estimate("ended", value, error, unit=UNIT_SLOPE, df=df, alpha=ALPHA, method=CLUSTERED)
+        if rule.is_reached([(estimate.ci_high - estimate.ci_low) / 2]):
+            break
+    return estimate
+
+
 def covers(estimates: list[Estimate], truth: float) -> int:
     """How many intervals contain the truth."""
     return sum(estimate.ci_low <= truth <= estimate.ci_high for estimate in estimates)
@@ -94,6 +121,25 @@ def run(campaigns: int) -> list[Result]:
     return [
         Result("the interval covers a set difference", covered, campaigns, *tolerance(campaigns, 1 - ALPHA)),
         Result("a difference is found where none is", found, campaigns, *tolerance(campaigns, ALPHA)),
+        *run_ended(campaigns, RULE),
+    ]
+
+
+def run_ended(campaigns: int, rule: Stopping) -> list[Result]:
+    """As :func:`run`, for campaigns that ``rule`` may end: a little fewer are covered, and a little more found."""
+    there, none = (
+        fits(
+            campaigns, RULE_DESIGN, Truth(slope_difference_ms=truth), lambda rows: ended(block_slopes(rows), rule), seed
+        )
+        for seed, truth in ((2 * campaigns, DIFFERENCE_MS), (3 * campaigns, 0.0))
+    )
+    (fewest, _), (_, most) = tolerance(campaigns, RULE_COVERAGE), tolerance(campaigns, 1 - ALPHA)
+    blocks = np.mean([estimate.df + 1 for estimate in (*there, *none)])
+    when = f"ended by the width after {blocks:.0f} of at most {RULE_DESIGN.blocks} blocks"
+    found = (campaigns - most, campaigns - fewest)
+    return [
+        Result(f"the interval covers a set difference, {when}", covers(there, DIFFERENCE_MS), campaigns, fewest, most),
+        Result(f"a difference is found where none is, {when}", finds(none), campaigns, *found),
     ]
 
 

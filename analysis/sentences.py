@@ -11,6 +11,7 @@ from analysis.cpu import Cost
 from analysis.equivalence import Equivalence
 from analysis.estimates import Estimate, Missing
 from analysis.models import SlopeFit
+from analysis.stopping import Stopped
 from analysis.verdict import Verdict, Word
 from harness.records import Profile
 
@@ -224,3 +225,22 @@ def counts(verdict: Verdict) -> str:
 def disagreements(verdict: Verdict) -> tuple[str, ...]:
     """Checks that do not agree with the primary fit."""
     return () if isinstance(verdict.checks, Missing) else verdict.checks.disagreements
+
+
+def stopping(found: Sequence[Stopped]) -> tuple[str, ...]:
+    """How far each campaign with a rule went, and by which rule; none for campaigns without."""
+    return tuple(_stopping(one) for one in found)
+
+
+def _stopping(one: Stopped) -> str:
+    rule, looks = one.rule, len(one.looks)
+    wanted = f"every interval at most ± {rule.half_width_ms:g} ms per process"
+    asked = f"asked after {rule.min_blocks} blocks and then every {rule.look_every}"
+    if one.early:
+        how = f"Ended by its plan's rule after {one.blocks} of at most {one.most_blocks} blocks"
+    elif one.blocks < one.most_blocks:
+        how = f"Not ended yet, after {one.blocks} of at most {one.most_blocks} blocks"
+    else:
+        how = f"Went through all of at most {one.most_blocks} blocks; its plan's rule did not end it"
+    count = "one look" if looks == 1 else f"{looks} looks"
+    return f"{one.campaign}: {how}: {wanted}, {asked} ({count})"

@@ -35,6 +35,7 @@ from analysis.estimates import Frozen, Missing, require, t_quantile
 from analysis.frames import NS_PER_S, Scenario
 from analysis.models import UNIT_SLOPE, Floats
 from analysis.power import HETEROGENEITY_ALPHA, heterogeneity_p, power_of
+from analysis.stopping import Stopped, stopped
 from harness.records import Link, Profile
 
 stats: Any = _stats
@@ -88,6 +89,7 @@ class Sizing(Frozen):
     power: float = Field(description="demanded, from the plan")
     alpha: float
     campaigns_simulated: int
+    stopping: tuple[Stopped, ...] = Field(default=(), description="when the pilot might end early")
     answers: tuple[Answer | Missing, ...]
 
 
@@ -253,5 +255,6 @@ def size(scenario: Scenario, questions: tuple[tuple[Question, float], ...]) -> S
         power=judgement.power,
         alpha=judgement.alpha,
         campaigns_simulated=CAMPAIGNS,
+        stopping=stopped(scenario.campaigns),
         answers=tuple(answer(*question) for question in questions),
     )

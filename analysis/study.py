@@ -16,6 +16,7 @@ from analysis import boundaries, checks, columns, cpu, equivalence, libraries, m
 from analysis.estimates import Missing, Result, or_missing
 from analysis.frames import Scenario, left_out
 from analysis.models import Fit, SlopeFit
+from analysis.stopping import stopped
 from analysis.verdict import Counts, Margins, Verdict, Word, confirm, word
 from harness.records import Judgement, Trial
 
@@ -96,6 +97,7 @@ def _verdict(scenario: Scenario, fit: Fit | Missing, unusual: pd.Series, judgeme
         paper_model=or_missing("paper's model", paper.plain_fit, rows, alpha),
         published=(paper.PUBLISHED_LOCAL, paper.PUBLISHED_REMOTE),
         counts=_counts(scenario),
+        stopping=stopped(scenario.campaigns),
         plan_sha256=tuple(campaign.manifest.plan_sha256 for campaign in scenario.campaigns),
         data_sha256=data_sha256(campaign.trials for campaign in scenario.campaigns),
         versions=versions(),

@@ -95,6 +95,8 @@ def summary(study: Study) -> Iterator[RenderableType]:
         yield Text("SYNTHETIC: nothing here was measured", style="bold reverse")
     yield elapsed(study)
     yield Text(sentences.counts(verdict), style="dim")
+    for said in sentences.stopping(verdict.stopping):
+        yield Text(said)
     for campaign in study.scenario.campaigns:
         for warning in campaign.environment.warnings:
             yield Text(f"Warning: {warning.text}", style="yellow")
@@ -102,8 +104,8 @@ def summary(study: Study) -> Iterator[RenderableType]:
         yield Text(f"Check disagrees: {disagreement}", style="yellow")
     yield Text(sentences.headline(verdict), style="bold")
     yield Text(sentences.cpu(verdict))
-    if said := sentences.boundaries(verdict):
-        yield Text(said)
+    if beside := sentences.boundaries(verdict):
+        yield Text(beside)
     if verdict.libraries:
         yield Text(verdict.libraries, style="yellow")
     yield Text(sentences.judgement(verdict), style="bold")

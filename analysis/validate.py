@@ -5,13 +5,14 @@ A row's line is its place in the JSONL file, which the Parquet file keeps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis.errors import DataError
-from harness.records import Manifest, Outcome
+from harness.records import Look, Manifest, Outcome
 
 KEY = ["trial_id", "attempt"]
 
@@ -89,3 +90,13 @@ def check_samples(samples: pd.DataFrame, trials: pd.DataFrame, path: Path) -> No
         trial = trials.iloc[first]
         what = f"trial {trial['trial_id']} is ok with n = {trial['n']}, but has {counted[first]} samples"
         raise DataError(f"{path}: {what}")
+
+
+def check_looks(looks: Sequence[Look], trials: pd.DataFrame, manifest: Manifest, path: Path) -> None:
+    """Raise :class:`DataError` if there are looks without a rule, or trials behind the one that ended the campaign."""
+    if looks and manifest.stopping is None:
+        raise DataError(f"{path}: has looks, but plan.json has no rule for them; is it a file of another campaign?")
+    for number, look in enumerate(looks, 1):
+        if look.stop and (number < len(looks) or (trials["block"] >= look.blocks).any()):
+            what = f"the campaign ended here, after {look.blocks} blocks, and yet something was recorded later"
+            raise DataError(f"{path}, line {number}: {what}")

@@ -38,6 +38,7 @@ from analysis.estimates import Estimate, Frozen, Missing, Result
 from analysis.models import SlopeFit
 from analysis.paper import Published
 from analysis.power import Design
+from analysis.stopping import Stopped
 from harness.records import Boundary, Judgement, Link, Profile
 
 VERDICT_VERSION = 1
@@ -105,6 +106,7 @@ class Verdict(Frozen):
     paper_model: Result
     published: tuple[Published, ...]
     counts: Counts
+    stopping: tuple[Stopped, ...] = Field(default=(), description="of the campaigns that might end early")
     plan_sha256: tuple[str, ...]
     data_sha256: str = Field(description="of all trials, see analysis.study.data_sha256")
     versions: dict[str, str]

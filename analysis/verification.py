@@ -10,7 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.errors import DataError
+from analysis.load import Campaign
+from analysis.stopping import looks_again
 from analysis.verdict import Verdict, VerdictFile
+from harness.records import LOOKS
 
 LAST_DIGITS = 1e-9
 TINY = 1e-12
@@ -42,6 +45,12 @@ def differences(recorded: Sequence[Verdict], now: Sequence[Verdict], *, exact: b
     old, new = ([verdict.model_dump(mode="json") for verdict in verdicts] for verdicts in (recorded, now))
     tolerance = 0.0 if exact else LAST_DIGITS
     return list(_compare(old, new, "verdicts", tolerance))
+
+
+def look_differences(campaign: Campaign, *, exact: bool = False) -> list[str]:
+    """The same for the looks that may have ended a campaign: each is taken again on the trials that it saw."""
+    old, new = ([look.model_dump(mode="json") for look in looks] for looks in (campaign.looks, looks_again(campaign)))
+    return list(_compare(old, new, str(campaign.directory / LOOKS), 0.0 if exact else LAST_DIGITS))
 
 
 def versions_apart(recorded: Sequence[Verdict], now: Sequence[Verdict]) -> str:

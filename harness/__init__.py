@@ -11,11 +11,12 @@ Nouns, in reading order:
 - ``trial``: one release of n processes; ``assemble``: its records; ``validity``: may it be compared?
 - ``cpu``: what other processes used; ``environment``: the machine, and whether it is still the same.
 - ``jsonl``, ``campaign``, ``columns``: the campaign's directory.
+- ``stopping``: looks between blocks, by which a plan may let a campaign end early.
 - ``preflight``, ``runner``: a campaign from beginning to end; ``forecast``, ``progress``: how long it takes.
 - ``check``: does a directory hold?  ``cli``: ``python -m harness``; ``signals``, ``errors``: how it ends.
 
-Everything that waits stands in ``parties``, ``ensemble``, ``trial``, ``preflight`` and ``runner`` (trio) and
-in ``clients``.  Pure are ``plan`` (but for reading its file), ``complaints``, ``order``, ``ledger``,
+Everything that waits stands in ``parties``, ``ensemble``, ``trial``, ``stopping``, ``preflight`` and ``runner``
+(trio) and in ``clients``.  Pure are ``plan`` (but for reading its file), ``complaints``, ``order``, ``ledger``,
 ``records``, ``assemble``, ``validity`` and ``forecast``: time and randomness are their arguments.
 ``ssa_impl`` and ``analysis`` are started as processes, never imported.
 """

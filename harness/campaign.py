@@ -1,9 +1,10 @@
 """A campaign's directory: made, locked, read, appended to.
 
 ``plan.json`` and ``environment.json`` are written once, ``trials.jsonl``, ``samples.jsonl`` and ``links.jsonl``
-grow by one trial at a time.  The trial's line is written last; **it is what makes a trial recorded**.  What has no
-trial, left by a stop in between, is cut off when the directory is opened again.  One process
-writes: the directory itself is locked (flock(2)), so a lock never outlives its owner.
+grow by one trial at a time, ``looks.jsonl`` (of a plan that may end early) by one look between two blocks.  The
+trial's line is written last; **it is what makes a trial recorded**.  What has no trial, left by a stop in between,
+is cut off when the directory is opened again.  One process writes: the directory itself is locked (flock(2)), so a
+lock never outlives its owner.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ from harness.columns import write_parquet
 from harness.errors import HarnessError, UsageError
 from harness.jsonl import ARCHIVED_SUFFIX, AppendFile, complete_part, read_lines_file
 from harness.plan import Plan
-from harness.records import CAMPAIGN_FILES, SCHEMA_VERSION, LinkSample, Manifest, Record, Sample, Trial
+from harness.records import (
+    CAMPAIGN_FILES,
+    LOOKS,
+    SCHEMA_VERSION,
+    LinkSample,
+    Look,
+    Manifest,
+    Record,
+    Sample,
+    Trial,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -137,6 +148,11 @@ def read_records(path: Path, model: type[R]) -> Iterator[R]:
             raise UsageError(f"{path}, line {number}, is not a {kind}: {_first(error)}.") from error
 
 
+def read_looks(path: Path) -> list[Look]:
+    """Every look of the campaign in a directory; none where there is no file of them.  UsageError as above."""
+    return list(read_records(path / LOOKS, Look)) if (path / LOOKS).is_file() else []
+
+
 def _first(error: ValidationError) -> str:
     finding = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in finding["loc"])
@@ -164,6 +180,9 @@ class Recorder:
         self._links = AppendFile(path / LINKS)
         os.fsync(self._lock)
         self.trials = list(read_records(path / "trials.jsonl", Trial))
+        self.looks = read_looks(path)
+        if (path / LOOKS).exists():
+            AppendFile(path / LOOKS).close()  # cuts off a torn line, which the analysis would refuse
         self._cut_orphans()
 
     def __enter__(self) -> Recorder:
@@ -184,6 +203,16 @@ class Recorder:
             self._links.cut(links_before)
             raise
         self.trials.append(trial)
+
+    def append_look(self, look: Look) -> None:
+        """Record one look.  HarnessError when the disk does not take it; it is then taken again."""
+        file = AppendFile(self.path / LOOKS)
+        try:
+            file.append([look.model_dump_json()])
+            os.fsync(self._lock)
+        finally:
+            file.close()
+        self.looks.append(look)
 
     def write_parquet(self) -> None:
         """Write both Parquet files from the JSONL files.  HarnessError when the disk does not take them."""

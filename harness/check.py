@@ -7,12 +7,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from harness.campaign import LINKS, Campaign, read_campaign, read_records
+from harness import stopping
+from harness.campaign import LINKS, Campaign, read_campaign, read_looks, read_records
 from harness.columns import flatten
 from harness.errors import UsageError
 from harness.jsonl import is_torn, read_lines_file
 from harness.ledger import Ledger
-from harness.records import Link, LinkSample, Outcome, Record, Sample, Trial
+from harness.records import LOOKS, Link, LinkSample, Look, Outcome, Record, Sample, Trial
 from harness.runner import links_of, order_of
 
 Key = tuple[str, int]
@@ -25,12 +26,14 @@ def check(path: Path) -> list[str]:
         trials = list(read_records(path / "trials.jsonl", Trial))
         samples = list(read_records(path / "samples.jsonl", Sample))
         links = list(read_records(path / LINKS, LinkSample)) if (path / LINKS).is_file() else None
+        looks = read_looks(path)
     except UsageError as error:
         return [str(error)]
     return [
         *_header(campaign),
         *_torn(path),
-        *_follows_plan(campaign, trials),
+        *_follows_plan(campaign, trials, looks),
+        *stopping.objections(campaign.plan, looks, trials),
         *_trials(campaign, trials),
         *_samples(trials, samples),
         *_links(campaign, trials, links),
@@ -47,19 +50,19 @@ def _header(campaign: Campaign) -> Iterator[str]:
         yield "plan.json: plan and manifest disagree about profiles."
     if plan.links and plan.links != manifest.links:
         yield "plan.json: plan and manifest disagree about links."
-    for name in ("preset", "size_bytes", "levels", "blocks", "stacks", "boundaries", "seed", "judgement"):
+    for name in ("preset", "size_bytes", "levels", "blocks", "stacks", "boundaries", "seed", "judgement", "stopping"):
         if getattr(plan, name) != getattr(manifest, name):
             yield f"plan.json: plan and manifest disagree about {name}."
 
 
 def _torn(path: Path) -> Iterator[str]:
-    names = ("trials.jsonl", "samples.jsonl", *((LINKS,) if (path / LINKS).is_file() else ()))
+    names = ("trials.jsonl", "samples.jsonl", *(name for name in (LINKS, LOOKS) if (path / name).is_file()))
     for name in names:
         if is_torn(read_lines_file(path / name)):
             yield f"{name}: the last line is torn; it was never acknowledged, and resume cuts it off."
 
 
-def _follows_plan(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
+def _follows_plan(campaign: Campaign, trials: Sequence[Trial], looks: Sequence[Look]) -> Iterator[str]:
     ledger = Ledger(order_of(campaign.plan, links_of(campaign.manifest)), campaign.plan.max_attempts)
     for trial in trials:
         try:
@@ -67,7 +70,8 @@ def _follows_plan(campaign: Campaign, trials: Sequence[Trial]) -> Iterator[str]:
         except ValueError as error:
             yield f"trials.jsonl: {error}."
             return
-    if ledger.next() is not None:
+    ended_at = looks[-1].blocks if stopping.is_over(looks) else campaign.plan.blocks
+    if ledger.blocks_done < ended_at:
         total = campaign.plan.trials
         yield (
             f"The campaign is not complete: {total - len(ledger.remaining)} of {total} trials;"

@@ -29,6 +29,7 @@ from harness.order import in_turn
 from harness.plan import PRESETS, Plan, load_file, load_preset, names, parse_changes
 from harness.progress import Reporter, reporter
 from harness.signals import InterruptedBySignalError, raised_as_exceptions
+from harness.stopping import described
 
 T = TypeVar("T")
 
@@ -174,7 +175,9 @@ def run(
     chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca}, far=far)
     _may_make_links(context, chosen)
     said = reporter()
-    said.say(f"Plan: {chosen.preset}, {chosen.trials} trials, about {in_words(campaign_s(chosen))}.")
+    at_most = _at_most(chosen)
+    expected = f"{at_most}{chosen.trials} trials, {at_most}about {in_words(campaign_s(chosen))}."
+    said.say(f"Plan: {chosen.preset}, {expected} {described(chosen)}".rstrip())
     _finish(said, lambda: runner.run(chosen, out, said), analysis=analysis)
 
 
@@ -237,10 +240,8 @@ def record(
         said.say(f"{due.name}: {due.claim.says}")
         path = _guarded(lambda due=due: recording.record(due, out, said, _analyse))  # type: ignore[misc]
         said.say(f"{due.name}: recorded in {path}.")
-    targets = [str(due.target(out)) for due in recording.claims([], {}, plans) if due.target(out).is_dir()]
-    _guarded(lambda: _run_analysis("report", *targets, "--out", str(out)))
     files = [argument for file in write or [] for argument in ("--write", str(file))]
-    _guarded(lambda: _run_analysis("claims", str(out), "--plans", str(plans), *files))
+    _guarded(lambda: _run_analysis("claims", str(out), "--plans", str(plans), "--report", str(out), *files))
 
 
 def _load(
@@ -353,18 +354,23 @@ def _print_order(chosen: Plan) -> None:
         table.add_row(str(pair.block), *where, str(pair.pair), str(pair.n), *(trial.name for trial in pair.trials))
     _out().print(table)
     levels = f"n = {_compressed(chosen.levels)}"
-    stacks = " and ".join(chosen.stacks)
+    stacks, at_most = " and ".join(chosen.stacks), _at_most(chosen)
     if len(chosen.boundaries) > 1:
         stacks += f", at {' and '.join(chosen.boundaries)}"
     if parts:
         stacks += f"; each of {', '.join(chosen.every_link)} with each of {', '.join(chosen.every_profile)}"
     _out().print(
-        f"Plan {chosen.preset}: {chosen.trials} trials ({levels}; {chosen.blocks} blocks;"
-        f" {stacks}), seed {chosen.seed}, about {in_words(campaign_s(chosen))}."
-        f"\nSHA-256 of the plan: {chosen.sha256}",
+        f"Plan {chosen.preset}: {at_most}{chosen.trials} trials ({levels}; {chosen.blocks} blocks;"
+        f" {stacks}), seed {chosen.seed}, {at_most}about {in_words(campaign_s(chosen))}. {described(chosen)}".rstrip()
+        + f"\nSHA-256 of the plan: {chosen.sha256}",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _at_most(chosen: Plan) -> str:
+    """Before numbers that are the most there can be, since a rule may end the campaign earlier."""
+    return "at most " if chosen.stopping is not None else ""
 
 
 def _compressed(levels: tuple[int, ...]) -> str:

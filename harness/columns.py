@@ -36,7 +36,9 @@ def _columns(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, type]]:
 
 
 def plain_type(annotation: Any) -> type:
-    """``int`` for ``Annotated[int, ...] | None`` and the like; ``str`` for a StrEnum."""
+    """``int`` for ``Annotated[int, ...] | None`` and the like; ``str`` for a StrEnum; of a tuple, its elements'."""
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
     if hasattr(annotation, "__metadata__"):

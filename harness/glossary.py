@@ -14,20 +14,22 @@ from pydantic_core import PydanticUndefined
 
 from harness.columns import plain_type
 from harness.plan import Plan
-from harness.records import Judgement, LinkSample, Sample, Trial
+from harness.records import Judgement, LinkSample, Look, Sample, Stopping, Trial
 
 TABLES: dict[str, type[BaseModel]] = {
     "plan": Plan,
     "judgement": Judgement,
+    "stopping": Stopping,
     "trials": Trial,
     "samples": Sample,
     "links": LinkSample,
+    "looks": Look,
 }
 
 
 def table(model: type[BaseModel]) -> str:
     """One row for each field; nested CPU fields as their Parquet columns."""
-    with_default = model in {Plan, Judgement}
+    with_default = model in {Plan, Judgement, Stopping}
     head = (
         "| field | default | meaning |\n|---|---|---|\n"
         if with_default

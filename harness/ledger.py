@@ -77,6 +77,12 @@ class Ledger:
                 yield pair
 
     @property
+    def blocks_done(self) -> int:
+        """Blocks, from the first on, in which nothing is left to run."""
+        last = max((pair.block for pair in self._order), default=-1)
+        return min((pair.block for pair in self._open()), default=last + 1)
+
+    @property
     def complete_pairs(self) -> int:
         """Pairs with an attempt in which both trials are ok."""
         return sum(state.complete for state in self._states.values())

@@ -22,7 +22,7 @@ from harness.complaints import explain
 from harness.errors import UsageError
 from harness.links import LinkUsageError, serving
 from harness.links.remote import target_of
-from harness.records import Boundary, Judgement, Profile, Stack
+from harness.records import Boundary, Judgement, Profile, Stack, Stopping
 from harness.routes import Route, routes
 
 PRESETS = ("smoke", "standard", "paper", "aa", "inject")
@@ -36,6 +36,7 @@ YOUNGER_FIELDS = (
     "profiles",
     "ssh",
     "remote_port",
+    "stopping",
 )
 """Fields younger than campaigns on record: at their default they are no part of the hash, which so stays."""
 
@@ -81,6 +82,9 @@ class Plan(BaseModel):
     )
     judgement: Judgement = Field(
         default_factory=lambda: Judgement.model_validate({}), description="what the analysis obeys"
+    )
+    stopping: Stopping | None = Field(
+        None, description="a table: end before the last block, when every interval is narrow enough; see below"
     )
     url: str | None = Field(None, description="remote only: https://host[:port]/file")
     ssh: str | None = Field(
@@ -157,7 +161,7 @@ class Plan(BaseModel):
 
     @property
     def trials(self) -> int:
-        """Trials when nothing fails, without warm-up."""
+        """Trials when nothing fails, without warm-up; where a rule may stop it earlier, the most."""
         parts = len(self.every_link) * len(self.every_profile)
         return 2 * len(self.levels) * len(self.boundaries) * self.blocks * parts
 
@@ -261,6 +265,7 @@ def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:
     if isinstance(url, str):
         complaints.extend(_url_complaints(url))
     complaints.extend(_either_or(fields))
+    complaints.extend(_of_stopping(fields))
     every_link = set(fields.get("links") or [link])
     for name, links in _OF_LINKS.items():
         if not every_link & set(links) and fields.get(name, default := Plan.model_fields[name].default) != default:
@@ -295,6 +300,18 @@ def _either_or(fields: Mapping[str, Any]) -> Iterator[str]:
         default = Plan.model_fields[one].default
         if fields.get(several) and fields.get(one, default) != default:
             yield f"{several}: stands beside {one}, and only one of the two can be; take {one} away"
+
+
+def _of_stopping(fields: Mapping[str, Any]) -> Iterator[str]:
+    rule, blocks, judgement = (fields.get(name) for name in ("stopping", "blocks", "judgement"))
+    if not isinstance(rule, dict):
+        return
+    first = rule.get("min_blocks", Stopping.model_fields["min_blocks"].default)
+    if type(first) is int and type(blocks) is int and first >= blocks:
+        yield f"stopping.min_blocks: is {first}, and the plan has {blocks} blocks, so there is no look; raise blocks"
+    demanded = judgement.get("min_blocks") if isinstance(judgement, dict) else None
+    if type(first) is int and type(demanded) is int and first < demanded:
+        yield f"stopping.min_blocks: is {first}, and judgement.min_blocks demands {demanded} for a verdict; raise it"
 
 
 def _ssh_complaints(fields: Mapping[str, Any]) -> Iterator[str]:

@@ -56,6 +56,12 @@ class Now:
     trial: str  # the one that is next
     medians: str = ""
     not_ok: int = 0
+    at_most: bool = False  # a rule may end the campaign before its last block
+
+    @property
+    def left(self) -> str:
+        """The time left, in words."""
+        return f"{in_words(self.left_s)}{' or less' if self.at_most else ''}"
 
     @property
     def failures(self) -> str:
@@ -107,7 +113,7 @@ class Bar(Reporter):
         self._live.stop()
 
     def advance(self, now: Now) -> None:
-        self._progress.update(self._task, completed=now.done, total=now.total, left=in_words(now.left_s))
+        self._progress.update(self._task, completed=now.done, total=now.total, left=now.left)
         line = Text("  ".join(filter(None, (now.trial, now.medians))), no_wrap=True, overflow="ellipsis")
         if now.failures:
             line.append(f"  {now.failures}", style="red")
@@ -134,7 +140,7 @@ class Lines(Reporter):
         if now.done // step > self._said:
             self._said = now.done // step
             rest = "".join(f"; {part}" for part in (now.medians, now.failures) if part)
-            self.say(f"{now.done}/{now.total} trials, about {in_words(now.left_s)} left; next: {now.trial}{rest}")
+            self.say(f"{now.done}/{now.total} trials, about {now.left} left; next: {now.trial}{rest}")
 
 
 def reporter() -> Reporter:

@@ -12,6 +12,7 @@ Units are in the names; times are integers in nanoseconds as measured, CLOCK_MON
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import product
 from typing import Annotated
@@ -110,6 +111,49 @@ class Judgement(Record):
     relevant_ms_per_process: float = Field(0.25, gt=0, description="the effect that power is computed for")
     power: float = Field(0.8, gt=0, lt=1, description="below this the report says 'underpowered' and gives no verdict")
     min_blocks: int = Field(5, ge=2, description="fewer complete blocks are 'underpowered' whatever the residuals")
+
+
+class Stopping(Record):
+    """``[stopping]`` in a plan: end the campaign early, by the width of its intervals and by nothing else.
+
+    What the intervals say (their place, a p value, a verdict) never enters, see docs/decisions/0016.
+    """
+
+    half_width_ms: float = Field(
+        gt=0, le=1000, description="wanted half-width of the primary interval in every part, ms per process"
+    )
+    min_blocks: int = Field(10, ge=10, description="complete blocks before the first look")
+    look_every: int = Field(2, ge=1, description="complete blocks from one look to the next")
+
+    def looks(self, blocks: int) -> range:
+        """After how many blocks there is a look in a campaign of at most so many; after its last there is none."""
+        return range(self.min_blocks, blocks, self.look_every)
+
+    def is_reached(self, half_widths_ms: Iterable[float | None]) -> bool:
+        """Whether every interval is narrow enough; one that cannot be computed (None) is not."""
+        return all(one is not None and one <= self.half_width_ms for one in half_widths_ms)
+
+
+class HalfWidth(Record):
+    """How wide the primary interval is in one part, so far."""
+
+    link: Link = Field(description="of the part")
+    profile: Profile = Field(description="of the part")
+    boundary: Boundary = Field(description="of the part")
+    ms: float | None = Field(description="half-width of the slope difference's interval, ms per process")
+    reason: str = Field("", description="why there is none, when there is none")
+
+
+class Look(Record):
+    """One look of a plan with ``[stopping]``, between two blocks: ``looks.jsonl``, which others do not have."""
+
+    schema_version: int = Field(default=SCHEMA_VERSION, description="of this file's format")
+    blocks: int = Field(ge=1, description="complete when it was taken")
+    trials: Count = Field(description="recorded when it was taken: it stands before the trial of this sequence")
+    looked_at: str = Field(description="UTC, ISO 8601")
+    took_ns: Ns = Field(description="how long it took; nothing else runs meanwhile")
+    half_widths: tuple[HalfWidth, ...] = Field(description="one a link, profile and boundary")
+    stop: bool = Field(description="whether the campaign ended here, by the rule")
 
 
 class Claim(Record):
@@ -262,6 +306,7 @@ class Manifest(Record):
     inject_ms_per_process: float = Field(default=0.0, ge=0, description="held back in the second arm, a known truth")
     links: tuple[Link, ...] = Field(default=(), description="every link; older campaigns have one, and do not say so")
     profiles: tuple[Profile, ...] = Field(default=(), description="every profile; likewise")
+    stopping: Stopping | None = Field(default=None, description="the rule by which it may end before its last block")
 
     @property
     def parts(self) -> tuple[tuple[Link, Profile], ...]:
@@ -269,4 +314,5 @@ class Manifest(Record):
         return tuple(product(self.links or (self.link,), self.profiles or (self.profile,)))
 
 
+LOOKS = "looks.jsonl"
 CAMPAIGN_FILES = ("plan.json", "environment.json", "trials.jsonl", "samples.jsonl")

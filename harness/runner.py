@@ -3,7 +3,7 @@
 ``run``: stages, ensembles, preflight; only then is the directory made, so a campaign that cannot begin leaves
 nothing behind. ``resume``: the directory is locked and read first; plan, machine and versions must be those
 that it began with.  Both then do the same: warm up, and run what the ledger says is next until it says
-nothing.  Every trial is recorded the moment it has ended.
+nothing, or a look between two blocks says that it is enough.  Every trial is recorded the moment it has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from harness import environment
+from harness import environment, stopping
 from harness.assemble import Identity, Setting, assemble, link_sample
 from harness.campaign import Campaign, Recorder, make_directory, read_campaign, write_header
 from harness.errors import HarnessError, UsageError
@@ -79,8 +79,10 @@ def resume(path: Path, reporter: Reporter) -> Ending:
     with Recorder(path) as recorder:
         reporter.campaign = path
         ledger = replay(campaign, recorder.trials)
-        if ledger.next() is None:
-            reporter.say("Every trial has been run already.")
+        if wrong := next(stopping.objections(campaign.plan, recorder.looks, recorder.trials), None):
+            raise UsageError(f"{path} does not follow its plan: {wrong}")
+        if ledger.next() is None or stopping.is_over(recorder.looks):
+            reporter.say("Nothing is left to run.")
             recorder.write_parquet()
             return _ending(path, recorder, ledger)
         with stages(campaign.plan, [link.value for link in links_of(campaign.manifest)]) as scenes:
@@ -204,6 +206,7 @@ def _manifest(plan: Plan, campaign: str, links: tuple[LinkKind, ...], server: st
         plan_sha256=plan.sha256,
         judgement=plan.judgement,
         inject_ms_per_process=plan.inject_ms_per_process,
+        stopping=plan.stopping,
         links=links,
         profiles=plan.every_profile,
     )
@@ -231,7 +234,8 @@ class Session:
         self._rtt_idle_us: float | None = None
 
     async def run(self) -> Ending:
-        """Until the ledger has nothing more to run; then the Parquet files are written."""
+        """Until the ledger has nothing more to run, or a look ends it; then the Parquet files are written."""
+        await self._rehearse_look()
         for part in self._at_work.values():
             await self._warm_up(part.scene)
         if self._plan.warm_up:
@@ -239,13 +243,30 @@ class Session:
             self._reporter.say(f"Warmed up: {self._plan.warm_up} of each stack with n = {n}, not recorded.")
         clock = Clock(self._plan.size_bytes, time.monotonic())
         with self._reporter:
-            while (due := self._ledger.next()) is not None:
+            while (due := self._ledger.next()) is not None and not await self._is_enough():
                 planned, attempt = due
                 self._advance(clock, planned)
                 await self._one(Identity(planned, attempt, len(self._recorder.trials)))
                 clock.done(planned.n)
         self._recorder.write_parquet()
         return _ending(self._recorder.path, self._recorder, self._ledger)
+
+    async def _rehearse_look(self) -> None:
+        """That the analysis can be started, and knows the same parts, is known before the first trial."""
+        if self._plan.stopping is None:
+            return
+        told = {(one.link, one.profile) for one in await stopping.half_widths(self._recorder.path, 0)}
+        if told != {(part.link, part.profile) for part in self._at_work}:
+            raise HarnessError(f"The analysis sees other parts in {self._recorder.path} than the plan has.")
+
+    async def _is_enough(self) -> bool:
+        """Between two blocks, when a look is due: take it, and say whether it ends the campaign."""
+        rule, recorder = self._plan.stopping, self._recorder
+        blocks = self._ledger.blocks_done
+        if rule is not None and stopping.is_due(self._plan, recorder.looks, blocks):
+            recorder.append_look(await stopping.look(recorder.path, rule, blocks, len(recorder.trials)))
+            self._reporter.say(stopping.told(recorder.looks[-1], self._plan))
+        return stopping.is_over(recorder.looks)
 
     async def _warm_up(self, scene: Stage) -> None:
         """Run, and not recorded: caches, clocks and allocators settle."""
@@ -305,4 +326,5 @@ class Session:
         part = f", {planned.part}" if len(self._at_work) > 1 else ""
         what = f"{planned.name}, n = {planned.n}{part}"
         medians, not_ok = self._standing.medians(planned), self._standing.not_ok
-        self._reporter.advance(Now(total - len(remaining), total, left_s, what, medians, not_ok))
+        at_most = self._plan.stopping is not None
+        self._reporter.advance(Now(total - len(remaining), total, left_s, what, medians, not_ok, at_most=at_most))

@@ -14,8 +14,27 @@ import pytest
 
 from analysis import selfcheck
 from analysis.errors import NotEnoughDataError
-from analysis.selfcheck import ALPHA, DESIGN, covers, finds, fits, plain, primary, redrawn, run, run_on, tolerance, used
+from analysis.selfcheck import (
+    ALPHA,
+    DESIGN,
+    RULE,
+    RULE_COVERAGE,
+    RULE_DESIGN,
+    block_slopes,
+    covers,
+    ended,
+    finds,
+    fits,
+    plain,
+    primary,
+    redrawn,
+    run,
+    run_on,
+    tolerance,
+    used,
+)
 from analysis.synthetic import Truth, simulate
+from harness.records import Stopping
 
 CAMPAIGNS = 400
 STILL = Truth(intercept_ms=400, noise_ms=20, noise_fraction=0, block_sd_ms=0, block_slope_sd_ms=0)
@@ -28,9 +47,36 @@ def test_tolerance_is_computed_from_the_binomial() -> None:
 
 
 def test_a_set_difference_is_covered_and_none_is_not_found() -> None:
-    covered, found = run(CAMPAIGNS)
-    assert covered.passed, str(covered)
-    assert found.passed, str(found)
+    results = run(CAMPAIGNS)
+    assert len(results) == 4  # of a fixed number of blocks, and ended by the width of the interval
+    for result in results:
+        assert result.passed, str(result)
+
+
+def test_the_quick_way_to_look_is_the_primary_fit() -> None:
+    rows = simulate(RULE_DESIGN, Truth(), 3)
+    whole, early = Stopping(half_width_ms=1e-9), Stopping(half_width_ms=1000)
+    first = rows[rows["block"] < early.min_blocks]
+    for quick, slow in (
+        (ended(block_slopes(rows), whole), primary(rows)),
+        (ended(block_slopes(rows), early), primary(first)),
+    ):
+        assert (quick.value, quick.ci_low, quick.p, quick.df) == pytest.approx(
+            (slow.value, slow.ci_low, slow.p, slow.df), rel=1e-9
+        )
+
+
+def test_ending_when_something_is_found_would_find_something_where_nothing_is() -> None:
+    """Why the rule knows widths only: the same looks, asked for significance, deceive."""
+    _, high = tolerance(FEW, 1 - RULE_COVERAGE)
+    found = [0, 0]
+    for seed in range(FEW):
+        slopes = block_slopes(simulate(RULE_DESIGN, Truth(), seed))
+        looks = [ended(slopes[:blocks], Stopping(half_width_ms=1e-9)) for blocks in RULE.looks(len(slopes))]
+        found[0] += ended(slopes, RULE).p < ALPHA
+        found[1] += any(look.p < ALPHA for look in looks)
+    assert found[0] <= high
+    assert found[1] > high
 
 
 def test_the_check_itself_can_fail() -> None:

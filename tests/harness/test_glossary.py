@@ -5,7 +5,7 @@ import pytest
 from harness.columns import column_types
 from harness.glossary import main, renewed, table
 from harness.plan import Plan
-from harness.records import Judgement, Sample, Trial
+from harness.records import HalfWidth, Judgement, Look, Sample, Stopping, Trial
 
 PAGE = Path(__file__).parents[2] / "docs" / "harness.md"
 
@@ -22,7 +22,7 @@ def test_every_column_is_there_and_described() -> None:
         assert all(described.values()), described
 
 
-@pytest.mark.parametrize("model", [Plan, Judgement])
+@pytest.mark.parametrize("model", [Plan, Judgement, Stopping, Look, HalfWidth])
 def test_every_field_of_the_plan_is_described(model: type[Plan]) -> None:
     for name, field in model.model_fields.items():
         assert field.description, name

@@ -127,7 +127,9 @@ def test_it_goes_on_where_it_was_interrupted_and_does_nothing_twice(plans: Path,
     assert check(out / "twins") == []
     assert (out / "twins" / "trials.jsonl").read_bytes().splitlines(keepends=True)[:3] == lines[:3]
     assert (out / "twins" / SUMS).is_file()
-    assert (out / "report.html").is_file()
+    report = (out / "report.html").read_text()
+    assert "Two arms of one stack do not differ." in report
+    assert report.count("underpowered (1 min): as expected") == 1
     assert not (out / WORKSHOP / "aa").exists()
     table = readme.read_text()
     assert "| Two arms of one stack do not differ. | `python -m harness run --plan aa` |" in table
