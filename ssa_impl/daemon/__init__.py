@@ -6,6 +6,7 @@
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket: its channels' requests.  ``sharing`` and ``relocation``: contexts, other workers.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
+* ``binding`` -- bind(), where a listener that has just been closed may be in the way.
 * ``outer`` -- the TCP socket towards the peer.  ``inner`` -- the unix sockets towards the application.
 * ``relay`` -- handshake and pumps between the two, through the engine.
 """

@@ -42,11 +42,11 @@ from ..policy.contexts import context_for
 from ..policy.model import Identity, Profile, Request, Role, Settings
 from ..policy.policy import Application
 from ..policy.resolve import resolve
-from ..sockets.addresses import Address, build_sockaddr, parse_sockaddr
+from ..sockets.addresses import Address, build_sockaddr
 from ..sockets.secure_socket import SecureSocket
-from ..sockets.states import Event, State
+from ..sockets.states import State
 from ..tls.engine import Engine
-from . import accepting, connecting, naming, reporting, sharing
+from . import accepting, binding, connecting, naming, reporting, sharing
 from .carriage import carry_accepted
 from .files import read_regular
 from .identity import from_fields
@@ -58,6 +58,8 @@ from .services import Services
 
 _log = logging.getLogger("ssad")
 _INT = struct.Struct("=i")
+_LIVE_ALONE = {State.CONNECTED, State.LISTENING}
+"""the kernel says whether the application still has such a socket; of any other, only its channels do"""
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 Heard = tuple[Message, list[int]]
 """a message, and the descriptors that came with it"""
@@ -198,7 +200,7 @@ class Session:
         self._pauses.pop(channel, None)
         if not self.channels:
             self.boundary_gone.set()
-            if self.socket.state is not State.CONNECTED and self._nursery is not None:
+            if self.socket.state not in _LIVE_ALONE and self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
 
     async def _hear(self, channel: DaemonChannel) -> Heard | None:
@@ -249,6 +251,9 @@ class Session:
                 self.reset_done.set()
             case Hello() if self._outer is None and self.services.tells_applications_apart:
                 await channel.send(await self._answer_stranger(message, descriptors))
+            case Bind():
+                close_all(descriptors)
+                await binding.bind(self, channel, message)
             case Connect() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
                 self._nursery.start_soon(connecting.connect, self, channel, message, _unix(descriptors[0]))
             case Listen() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
@@ -301,9 +306,6 @@ class Session:
                 self.set_option(level, name, read_regular(descriptors) if by_file else value)
             case GetOption(_, level, name, size):
                 return self._get_option(level, name, size)
-            case Bind(_, address):
-                self.socket.happen(Event.BIND)
-                outer.bind(parse_sockaddr(outer.family, address))
             case GetName(_, peer):
                 return self._name(outer, peer)
             case AskEnd():
