@@ -78,7 +78,7 @@ async def _begin(session: Session, nursery: trio.Nursery, message: Listen, appli
     settings = session.settings(session.socket.request(), Role.ACCEPTOR)
     context_for(settings)
     session.outer().listen()
-    queue = ApplicationListener(application, session.services.runtime, message.backlog)
+    session.queue = queue = ApplicationListener(application, session.services.runtime, message.backlog)
     session.socket.happen(Event.LISTEN)
     session.remember_names()
     transcript = sharing.transcript(session, path=str(queue.path))

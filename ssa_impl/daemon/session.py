@@ -50,7 +50,7 @@ from . import accepting, binding, connecting, naming, reporting, sharing
 from .carriage import carry_accepted
 from .files import read_regular
 from .identity import from_fields
-from .inner import are_streams
+from .inner import ApplicationListener, are_streams, is_open
 from .outer import Outer
 from .relay import Wire
 from .relocation import Option, Transcript
@@ -58,8 +58,6 @@ from .services import Services
 
 _log = logging.getLogger("ssad")
 _INT = struct.Struct("=i")
-_LIVE_ALONE = {State.CONNECTED, State.LISTENING}
-"""the kernel says whether the application still has such a socket; of any other, only its channels do"""
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 Heard = tuple[Message, list[int]]
 """a message, and the descriptors that came with it"""
@@ -95,6 +93,8 @@ class Session:
         self.inode = 0
         self._outer: Outer | None = None
         self._names: dict[bool, Address] = {}
+        self.queue: ApplicationListener | None = None
+        """once it listens"""
         self.shares_context = False
         self.channels: list[DaemonChannel] = []
         self.reset_done = trio.Event()
@@ -200,8 +200,13 @@ class Session:
         self._pauses.pop(channel, None)
         if not self.channels:
             self.boundary_gone.set()
-            if self.socket.state not in _LIVE_ALONE and self._nursery is not None:
+            if not self._lives_alone and self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
+
+    @property
+    def _lives_alone(self) -> bool:
+        """Whether the kernel says that the application still has its socket, though no channel does any more."""
+        return self.socket.state is State.CONNECTED or (self.queue is not None and is_open(self.queue.path))
 
     async def _hear(self, channel: DaemonChannel) -> Heard | None:
         """Wait for a channel's next message; while nothing is connected, a worker that retires hands the socket on."""
