@@ -8,6 +8,7 @@
 * ``session`` -- one secure socket: its channels' requests.  ``sharing`` and ``relocation``: contexts, other workers.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
 * ``stapling`` -- OCSP answers about certificates that sockets present, fetched beside.
+* ``binding`` -- bind(), where a listener that has just been closed may be in the way.
 * ``outer`` -- the TCP socket towards the peer.  ``inner`` -- the unix sockets towards the application.
 * ``relay`` -- handshake and pumps between the two, through the engine.
 """

@@ -33,7 +33,7 @@ from ..tls.engine import Engine
 from . import naming, reporting, sharing
 from . import session as sessions
 from .connecting import authenticate
-from .inner import ApplicationListener, present
+from .inner import ApplicationListener, is_open, present
 from .mail import ALL_OTHERS, Post
 from .outer import Outer
 from .relay import Wire
@@ -79,7 +79,7 @@ async def _begin(session: Session, nursery: trio.Nursery, message: Listen, appli
     settings = session.settings(session.socket.request(), Role.ACCEPTOR)
     context_for(settings)
     session.outer().listen()
-    queue = ApplicationListener(application, session.services.runtime, message.backlog)
+    session.queue = queue = ApplicationListener(application, session.services.runtime, message.backlog)
     session.socket.happen(Event.LISTEN)
     session.remember_names()
     transcript = sharing.transcript(session, path=str(queue.path))
@@ -87,7 +87,7 @@ async def _begin(session: Session, nursery: trio.Nursery, message: Listen, appli
 
 
 async def _take_peers(session: Session, queue: ApplicationListener, transcript: Transcript, settings: Settings) -> None:
-    """Take peers here and in the other workers until the application's listener is gone."""
+    """Take peers here and in the other workers until nobody has the application's listener any more."""
     wire = session.outer().socket
     lifeline, others_lifeline = socket.socketpair()
     try:
@@ -95,9 +95,13 @@ async def _take_peers(session: Session, queue: ApplicationListener, transcript: 
             acceptor = Acceptor(session.services, wire, session, settings, transcript)
             acceptor.lifeline = others_lifeline
             await acceptor.share(ALL_OTHERS)
-            await acceptor.run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(acceptor.run)
+                await queue.closed()
+                nursery.cancel_scope.cancel()
     finally:
         queue.close()
+    session.end()
 
 
 def take_peers_for_another(services: Services, descriptors: list[int]) -> None:
@@ -161,6 +165,7 @@ class Acceptor:
         self._served = 0
         self._services = services
         self._wire = wire
+        self.port: int = wire.getsockname()[1]
         self.owner = owner
         self._settings = settings
         self._transcript = transcript
@@ -174,6 +179,11 @@ class Acceptor:
         if self._retired:
             self._taking.cancel()
         services.acceptors[transcript.path] = self
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the application still has its listener."""
+        return is_open(self._transcript.path)
 
     async def run(self) -> None:
         """Take peers until cancelled."""
@@ -190,6 +200,7 @@ class Acceptor:
             self._services.staples.release(self)
             self._nursery = None
             self._services.acceptors.pop(self._transcript.path, None)
+            self._services.ports_left[self.port] = trio.current_time()
 
     async def _take_peers(self) -> None:
         while True:

@@ -11,6 +11,8 @@ report an error.
 
 A listener is the application's own descriptor too: the worker binds it to a name in the daemon's directory, where
 nobody else can reach it, and connects to it once for each authenticated peer.  It is readable exactly when one waits.
+The kernel does not tell when the last copy of a listener is closed, by close, exit or SIGKILL in whatever process, but
+it says whether one is left when it is asked; so the worker that has its channel looks from time to time.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from .waits import receive_into
 _UCRED = struct.Struct("iII")
 _JUNK = bytes(65_536)
 _FULL_QUEUE_S = 0.005
+_LOOK_S = 0.2
 
 
 class InnerListener:
@@ -77,9 +80,24 @@ class ApplicationListener:
         except OSError as error:
             raise DaemonError(f"cannot listen on the application's socket: {error.strerror}", errno.EINVAL) from None
 
+    async def closed(self) -> None:
+        """Return once no process has the descriptor open any more, a fifth of a second later at most."""
+        while is_open(self.path):
+            await trio.sleep(_LOOK_S)
+
     def close(self) -> None:
         """Remove the name: nobody can be presented to the application any more."""
         self.path.unlink(missing_ok=True)
+
+
+def is_open(path: Path | str) -> bool:
+    """Whether some process still has the listener at ``path`` open.
+
+    Asked by connecting a socket of another kind, which never comes to pass: the kernel says EPROTOTYPE of a listener,
+    and ECONNREFUSED of a name whose socket is closed (unix(7)).
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as probe:
+        return probe.connect_ex(str(path)) not in {errno.ECONNREFUSED, errno.ENOENT}
 
 
 async def present(path: str, address: bytes, channel: socket.socket) -> socket.socket:

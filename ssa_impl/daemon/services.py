@@ -59,6 +59,8 @@ class Services:
     """run something for as long as the worker lives"""
     acceptors: dict[str, Acceptor] = field(default_factory=dict)
     """this worker's shares of listeners, by the path at which the application listens"""
+    ports_left: dict[int, float] = field(default_factory=dict)
+    """when this worker's last share of a listener at a port ended (trio's clock)"""
     by_inode: dict[int, Session] = field(default_factory=dict)
     """sockets that another process may claim, by the inode of the application's descriptor"""
     live: set[Session] = field(default_factory=set)

@@ -42,15 +42,15 @@ from ..policy.contexts import context_for
 from ..policy.model import Identity, Profile, Request, Role, Settings
 from ..policy.policy import Application
 from ..policy.resolve import resolve
-from ..sockets.addresses import Address, build_sockaddr, parse_sockaddr
+from ..sockets.addresses import Address, build_sockaddr
 from ..sockets.secure_socket import SecureSocket
-from ..sockets.states import Event, State
+from ..sockets.states import State
 from ..tls.engine import Engine
-from . import accepting, connecting, naming, reporting, sharing
+from . import accepting, binding, connecting, naming, reporting, sharing
 from .carriage import carry_accepted
 from .files import read_regular
 from .identity import from_fields
-from .inner import are_streams
+from .inner import ApplicationListener, are_streams, is_open
 from .outer import Outer
 from .relay import Wire
 from .relocation import Option, Transcript
@@ -93,6 +93,8 @@ class Session:
         self.inode = 0
         self._outer: Outer | None = None
         self._names: dict[bool, Address] = {}
+        self.queue: ApplicationListener | None = None
+        """once it listens"""
         self.shares_context = False
         self.channels: list[DaemonChannel] = []
         self.reset_done = trio.Event()
@@ -205,8 +207,13 @@ class Session:
         self._pauses.pop(channel, None)
         if not self.channels:
             self.boundary_gone.set()
-            if self.socket.state is not State.CONNECTED and self._nursery is not None:
+            if not self._lives_alone and self._nursery is not None:
                 self._nursery.cancel_scope.cancel()
+
+    @property
+    def _lives_alone(self) -> bool:
+        """Whether the kernel says that the application still has its socket, though no channel does any more."""
+        return self.socket.state is State.CONNECTED or (self.queue is not None and is_open(self.queue.path))
 
     async def _hear(self, channel: DaemonChannel) -> Heard | None:
         """Wait for a channel's next message; while nothing is connected, a worker that retires hands the socket on."""
@@ -259,6 +266,9 @@ class Session:
                 self.reset_done.set()
             case Hello() if self._outer is None and self.services.tells_applications_apart:
                 await channel.send(await self._answer_stranger(message, descriptors))
+            case Bind():
+                close_all(descriptors)
+                await binding.bind(self, channel, message)
             case Connect() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
                 self._nursery.start_soon(connecting.connect, self, channel, message, _unix(descriptors[0]))
             case Listen() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
@@ -311,9 +321,6 @@ class Session:
                 self.set_option(level, name, read_regular(descriptors) if by_file else value)
             case GetOption(_, level, name, size):
                 return self._get_option(level, name, size)
-            case Bind(_, address):
-                self.socket.happen(Event.BIND)
-                outer.bind(parse_sockaddr(outer.family, address))
             case GetName(_, peer):
                 return self._name(outer, peer)
             case AskEnd():

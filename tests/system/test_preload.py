@@ -334,6 +334,26 @@ def test_a_connect_that_was_broken_off_goes_on(daemon: Daemon, ca: str, how: str
         assert program.result() == {"first": "EINTR", "second": "", "echo": "hello", "third": "EISCONN"}
 
 
+def test_a_signal_between_a_call_and_its_wait(daemon: Daemon, ca: str, compiled: Path, tmp_path: Path) -> None:
+    """It is not lost: without SA_RESTART it interrupts the wait, with SA_RESTART the call waits on."""
+    program = compile_c("preload_signals.c", compiled / "signals", "-rdynamic", "-pthread")
+    made = authority().credentials()
+    (tmp_path / "chain").write_bytes(b"".join(pem.bytes() for pem in made.cert_chain_pems))
+    (tmp_path / "key").write_bytes(made.private_key_pem.bytes())
+    with serving(stall) as server:
+        own = [str(tmp_path / name) for name in ("chain", "key")]
+        code, said, complaint = output(daemon, program, str(server.port), *own, ca)
+    assert (code, complaint) == (0, "")
+    assert said.splitlines() == [
+        "listen: ok, handled 0, waited 0",
+        "accept: EINTR, handled 1, waited 1",
+        "accept beside another thread: EINTR, handled 1, waited 1",
+        "looked at 1 handler",  # each look is time in which another thread can be given the signal
+        "connect: EINTR, handled 1, waited 1",
+        "waits on: ok, handled 1, waited 1",
+    ]
+
+
 def test_a_handler_may_make_the_same_calls(daemon: Daemon, echoing: Server, ca: str, compiled: Path) -> None:
     program = compile_c("preload_handler.c", compiled / "handler")
     code, said, complaint = output(daemon, program, str(echoing.port), ca)

@@ -18,7 +18,7 @@
  * signals that have no handler are let in: a stopped daemon leaves a program that can be ended.
  *
  * A child of fork shares the channels' open files with its parent and must not talk on them: it keeps them open, since
- * they keep unconnected and listening sockets alive, and claims channels of its own when it needs them.
+ * they keep unconnected sockets alive, and claims channels of its own when it needs them.
  *
  * Nothing here calls malloc where a signal handler could be, or dereferences what the application passed.
  */

@@ -3,7 +3,18 @@
  * Signals come in while it waits, and only then: were they kept out, the kernel would give those for the process to
  * another thread, and this one would wait on.  ppoll(2) lets them in and waits in one step, so that none goes unnoticed;
  * but it is never restarted as connect(2) and accept(2) are (signal(7)), and does not say which signal it was.  So the
- * call ends with EINTR when a handler without SA_RESTART was there to run, and else waits on. */
+ * call ends with EINTR when a handler without SA_RESTART was there to run, and else waits on.
+ *
+ * A signal between the call and its wait stays pending and ends the wait, where TCP's call would not even notice: its
+ * handler would run before the call.  Only where another thread lets the same signal in can the kernel give it to that
+ * one meanwhile, and then this thread waits on, as TCP's does when the signal comes just before the call.  Every system
+ * call between the two makes that likelier; hence as few as there can be.
+ *
+ * Whatever else waits, with signals kept out, ends by itself: a request (wait_for_answer lets in what ends the program),
+ * the greeting of a peer, which the daemon sends as it connects (ten seconds at most), a channel's send (at most one
+ * message and its introduction are under way, and there is room for both), the pauses of bind and claim (200 ms, 10 ms),
+ * and locks, which are held for a request.  The exception is connecting to a daemon that is stopped and whose queue is
+ * full.  accept4 itself waits where another process was faster: with signals let in, as the kernel's. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
@@ -13,14 +24,25 @@
 
 enum { AT_ONCE_MS = 200 };
 
+static bool interrupts(const struct call *call, int number)
+{
+    struct sigaction action;
+
+    return sigismember(&call->mask, number) != 1 && sigaction(number, NULL, &action) == 0 &&
+           action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART);
+}
+
+/* It begins with the signal that was found last, so that a program's second wait asks once. */
 static bool may_interrupt(const struct call *call)
 {
-    for (int number = 1; number <= SIGRTMAX; number++) {
-        struct sigaction action;
+    static int found = SIGINT;
 
-        if (sigismember(&call->mask, number) != 1 && sigaction(number, NULL, &action) == 0 &&
-            action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN && !(action.sa_flags & SA_RESTART))
+    for (int number = __atomic_load_n(&found, __ATOMIC_RELAXED), left = SIGRTMAX; left > 0; left--) {
+        if (interrupts(call, number)) {
+            __atomic_store_n(&found, number, __ATOMIC_RELAXED);
             return true;
+        }
+        number = number % SIGRTMAX + 1;
     }
     return false;
 }

@@ -72,7 +72,7 @@ class Entry:
     bind: PendingBind | None = None
     connected: bool = False
     kept: socket.socket | None = None  # the daemon's end of the connection (see control.messages.Keep)
-    listener: socket.socket | None = None  # a copy of the application's, once it listens
+    queue: select.epoll | None = None  # readable while a peer waits, once it listens
     listens: bool = False
     accepts: list[Accept] = field(default_factory=list)  # calls that wait for a peer, first come first
     peers: list[Peer] = field(default_factory=list)  # taken off the listener for calls that were interrupted
@@ -139,16 +139,16 @@ class Entry:
         return not poll.poll(0)
 
     def let_go(self) -> None:
-        """Close the copies: the daemon's end, the application's listener, peers that nobody took."""
+        """Close what is held: the daemon's end, what watches the listener, peers that nobody took."""
         for copy in (
             self.kept,
-            self.listener,
+            self.queue,
             self.replacement,
             *(end for peer in self.peers for end in (peer.connection, peer.channel)),
         ):
             if copy is not None:
                 copy.close()
-        self.kept = self.listener = self.replacement = None
+        self.kept = self.queue = self.replacement = None
         self.peers.clear()
 
     def reset_done(self) -> None:

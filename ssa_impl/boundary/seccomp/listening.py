@@ -2,17 +2,22 @@
 not see.
 
 A call that has to wait is kept; the listener is then watched, and the first caller that still waits gets the peer.
+
+The daemon shall find the listener closed when the application has closed it, so no copy of it outlives the handling of
+a call.  What watches it is an epoll instance of its own, the *queue*: that reports on a socket for as long as somebody
+else has it open, and does not keep it open itself (epoll(7), questions and answers).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ...control.codec import MalformedMessage
 from ...control.greeting import take_greeting
@@ -29,7 +34,7 @@ _FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 
 class Listening:
-    """The handlers; ``adopt`` takes up the entry of an accepted socket, ``watch`` and ``unwatch`` a listener.
+    """The handlers; ``adopt`` takes up the entry of an accepted socket, ``watch`` and ``unwatch`` an entry's queue.
 
     ``later`` calls back after so many seconds.
     """
@@ -51,21 +56,17 @@ class Listening:
     def listen(self, call: Notification, process: Process, entry: Entry) -> None:
         """listen(descriptor, backlog)."""
         backlog = max(0, min(call.arguments[1] & 0xFFFFFFFF, socket.SOMAXCONN))
-        application = process.take_socket(call.arguments[0] & 0xFFFFFFFF)
-        if os.fstat(application.fileno()).st_ino != entry.inode:
-            application.close()
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
         def answered(reply: Reply | None) -> None:
             code = errno.ENOTCONN if reply is None else reply.errno
-            if code or entry.listener is not None:
-                application.close()
-            else:
-                entry.listener = application
-                entry.listens = True
+            entry.listens = entry.listens or not code
             self._listener.answer(call.id, error=code)
 
-        entry.ask(lambda number: Listen(number, backlog), answered, [application.fileno()])
+        with _copy(call, process, entry) as application:
+            if entry.queue is None:
+                entry.queue = select.epoll()
+                entry.queue.register(application, select.EPOLLIN)
+            entry.ask(lambda number: Listen(number, backlog), answered, [application.fileno()])
 
     def accept(self, call: Notification, process: Process, entry: Entry, flags: int) -> None:
         """accept(descriptor, address, length), accept4 with flags."""
@@ -74,18 +75,20 @@ class Listening:
             return
         if flags & ~_FLAGS:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        if entry.channel is None or entry.listener is None:
+        if entry.channel is None:
             raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
         waiting = Accept(call, process, flags)
         if entry.accepts:
             self.peers_are_there(entry)
-        if not entry.accepts and self._serve(entry, waiting):
-            return
-        if fcntl.fcntl(entry.listener, fcntl.F_GETFL) & os.O_NONBLOCK:
-            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        with _copy(call, process, entry) as listener:
+            if not entry.accepts and self._serve(entry, waiting, listener):
+                return
+            if fcntl.fcntl(listener, fcntl.F_GETFL) & os.O_NONBLOCK:
+                raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            limit_s = _receive_timeout_s(listener)
         entry.accepts.append(waiting)
         self._watch(entry)
-        if limit_s := _receive_timeout_s(entry.listener):
+        if limit_s:
             self._later(limit_s, lambda: self._give_up(entry, waiting))
 
     def _give_up(self, entry: Entry, waiting: Accept) -> None:
@@ -99,22 +102,31 @@ class Listening:
         while entry.accepts:
             if not self._listener.is_waiting(entry.accepts[0].call.id):
                 entry.accepts.pop(0)  # interrupted; it is called again when the application wants to
-            elif self._serve(entry, entry.accepts[0]):
+            elif self._serve_later(entry, entry.accepts[0]):
                 entry.accepts.pop(0)
             else:
                 return
         self._unwatch(entry)
 
-    def daemon_is_gone(self, entry: Entry) -> None:
-        """No peer will come any more: whoever waits, or polls, must hear of it."""
+    def daemon_is_gone(self, entry: Entry, listener: socket.socket | None) -> None:
+        """No peer will come any more: whoever waits, or polls ``listener``, must hear of it."""
         for waiting in entry.accepts:
             self._listener.answer(waiting.call.id, error=errno.ENOTCONN)
         entry.accepts.clear()
-        if entry.listener is not None:
-            self._unwatch(entry)
-            entry.listener.shutdown(socket.SHUT_RDWR)
+        self._unwatch(entry)
+        if listener is not None:
+            with listener:
+                listener.shutdown(socket.SHUT_RDWR)
 
-    def _serve(self, entry: Entry, waiting: Accept) -> bool:
+    def _serve_later(self, entry: Entry, waiting: Accept) -> bool:
+        try:
+            with _copy(waiting.call, waiting.process, entry) as listener:
+                return self._serve(entry, waiting, listener)
+        except OSError as error:  # another thread has closed the descriptor meanwhile
+            self._listener.answer(waiting.call.id, error=error.errno or errno.EBADF)
+            return True
+
+    def _serve(self, entry: Entry, waiting: Accept, listener: socket.socket) -> bool:
         """Give the caller a peer; False when there is none."""
         call = waiting.call
         room = None
@@ -126,20 +138,19 @@ class Listening:
         except OSError as error:
             self._listener.answer(call.id, error=error.errno or errno.EFAULT)
             return True
-        if (peer := self._next_peer(entry)) is None:
+        if (peer := self._next_peer(entry, listener)) is None:
             return False
         self._give(entry, waiting, peer, room)
         return True
 
-    def _next_peer(self, entry: Entry) -> Peer | None:
+    def _next_peer(self, entry: Entry, listener: socket.socket) -> Peer | None:
         if entry.peers:
             return entry.peers.pop(0)
-        assert entry.listener is not None
         poll = select.poll()
-        poll.register(entry.listener, select.POLLIN)
+        poll.register(listener, select.POLLIN)
         while poll.poll(0):
             try:
-                connection, _ = entry.listener.accept()
+                connection, _ = listener.accept()
             except OSError:
                 return None
             try:
@@ -177,6 +188,15 @@ class Listening:
         peer.connection.setblocking(not waiting.flags & socket.SOCK_NONBLOCK)
         flags = os.O_CLOEXEC if waiting.flags & socket.SOCK_CLOEXEC else 0
         return self._listener.give(call.id, peer.connection.fileno(), flags)
+
+
+@contextlib.contextmanager
+def _copy(call: Notification, process: Process, entry: Entry) -> Iterator[socket.socket]:
+    """The application's listener, for a moment.  OSError(EBADF) when the descriptor means another file by now."""
+    with process.take_socket(call.arguments[0] & 0xFFFFFFFF) as taken:
+        if os.fstat(taken.fileno()).st_ino != entry.inode:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        yield taken
 
 
 def _receive_timeout_s(listener: socket.socket) -> float:

@@ -2,7 +2,7 @@
 
 * the listener: a system call wants to be looked at;
 * a channel: the daemon has answered about one secure socket, or hung up;
-* a listener of the application: a peer waits, and so does a call that accepts;
+* the queue of a listener of the application: a peer waits, and so does a call that accepts;
 * a pidfd: a process of the application has ended;
 * the children: one of ours has ended and must be waited for.
 
@@ -55,7 +55,7 @@ class Supervisor:
         self._entries: dict[int, Entry] = {}  # by inode
         self._by_channel: dict[int, Entry] = {}
         self._by_pidfd: dict[int, Process] = {}
-        self._by_listener: dict[int, Entry] = {}
+        self._by_queue: dict[int, Entry] = {}
         self._deferred: list[tuple[float, Callable[[], None]]] = []
         self._sweep_at_s: float | None = None
         self._sweep_at_count = _SWEEP_AT_COUNT
@@ -90,7 +90,7 @@ class Supervisor:
                     self._children.bury()
                 elif (process := self._by_pidfd.get(descriptor)) is not None:
                     self._ended(process)
-                elif (entry := self._by_channel.get(descriptor) or self._by_listener.get(descriptor)) is not None:
+                elif (entry := self._by_channel.get(descriptor) or self._by_queue.get(descriptor)) is not None:
                     self._attend(descriptor, entry)
             if self._deferred:
                 self._act()
@@ -150,13 +150,13 @@ class Supervisor:
         self._adopt(entry)
 
     def _watch(self, entry: Entry) -> None:
-        if entry.listener is not None and entry.listener.fileno() not in self._by_listener:
-            self._by_listener[entry.listener.fileno()] = entry
-            self._epoll.register(entry.listener, select.EPOLLIN)
+        if entry.queue is not None and entry.queue.fileno() not in self._by_queue:
+            self._by_queue[entry.queue.fileno()] = entry
+            self._epoll.register(entry.queue.fileno(), select.EPOLLIN)
 
     def _unwatch(self, entry: Entry) -> None:
-        if entry.listener is not None and self._by_listener.pop(entry.listener.fileno(), None) is not None:
-            self._epoll.unregister(entry.listener)
+        if entry.queue is not None and self._by_queue.pop(entry.queue.fileno(), None) is not None:
+            self._epoll.unregister(entry.queue.fileno())
 
     def _adopt(self, entry: Entry) -> None:
         self._entries[entry.inode] = entry
@@ -189,19 +189,22 @@ class Supervisor:
             self._plan_sweep(_SWEEP_AFTER_EXIT_S)
             if entry.is_abandoned():
                 self._reset(entry)
-            self._listening.daemon_is_gone(entry)
+            self._listening.daemon_is_gone(entry, self._copy_of(entry) if entry.listens else None)
             entry.let_go()
         elif entry.reset_wanted:
             self._reset(entry)
 
     def _reset(self, entry: Entry) -> None:
         """Write one byte on the application's behalf, for the daemon to leave unread (see control.messages.Reset)."""
-        for process in self._all_processes():
-            if (application := process.find_socket(entry.inode)) is not None:
-                with application, contextlib.suppress(OSError):  # full, or shut down: nothing can be added
-                    application.send(bytes(1), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-                break
+        if (application := self._copy_of(entry)) is not None:
+            with application, contextlib.suppress(OSError):  # full, or shut down: nothing can be added
+                application.send(bytes(1), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         entry.reset_done()
+
+    def _copy_of(self, entry: Entry) -> socket.socket | None:
+        """Get a copy of the application's socket; None when no process has it any more."""
+        found = (process.find_socket(entry.inode) for process in self._all_processes())
+        return next((application for application in found if application is not None), None)
 
     # -- processes
 

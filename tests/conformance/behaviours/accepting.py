@@ -292,6 +292,25 @@ def settled(port: int) -> None:
 
 
 @behaviour(
+    "listen.again",
+    "The port of a listening descriptor that was closed can be bound at once, by this process and by another one.",
+    ACCEPT,
+    plain=True,
+    versions=ONCE,
+)
+def again(world: World) -> Iterator[tuple[Any, ...]]:
+    def listen(port: int) -> str:
+        with world.with_credentials() as listener:
+            return outcome(listener.bind, ("127.0.0.1", port)) + " " + outcome(listener.listen, 5)
+
+    with world.listener() as first:
+        port = first.getsockname()[1]
+        yield "while it is open", listen(port), "EADDRINUSE ok"
+    for who, again in (("another", lambda: in_child(lambda: listen(port))), ("this one", lambda: listen(port))):
+        yield who, again(), "ok ok"
+
+
+@behaviour(
     "listen.wrong-order",
     "accept before listen is EINVAL, connect on a listener EISCONN, bind after listen EINVAL; listen may be repeated.",
     "3 option in the wrong phase",
@@ -489,7 +508,8 @@ def passed(world: World) -> Iterator[tuple[Any, ...]]:
         right.close()
         _, descriptors, _, _ = socket.recv_fds(left, 1, 1)
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM, world.protocol, fileno=descriptors[0]) as listener:
-            left.sendall(b"+" if listener.getsockname()[1] else b"-")  # an unused copy keeps nothing open everywhere
+            left.sendall(b"+")
+            left.recv(1)  # the sender has closed its copy by then: a copy that was never used keeps the port open
             return serve(listener.accept()[0])
 
     child = Child(receiver)
@@ -498,8 +518,10 @@ def passed(world: World) -> Iterator[tuple[Any, ...]]:
         port = listener.getsockname()[1]
         socket.send_fds(right, [b"+"], [listener.fileno()])
         yield "received", right.recv(1).decode(), "+"
-    world.tell(port)
-    yield "receiver", child.word(), "0"
+        listener.close()
+        right.sendall(b"+")
+        world.tell(port)
+        yield "receiver", child.word(), "0"
 
 
 @behaviour(

@@ -19,6 +19,7 @@ from ssa_impl.boundary.seccomp.processes import Process
 from ssa_impl.control import channel
 from ssa_impl.control.greeting import encode_greeting
 from ssa_impl.control.messages import GetName, Listen
+from ssa_impl.daemon.inner import is_open
 from ssa_impl.sockets.addresses import build_sockaddr
 from tests.ssa_impl.boundary.kernel import Daemon, Kernel, Memory, this_process
 from tests.ssa_impl.outcomes import open_descriptors
@@ -47,7 +48,7 @@ class Scene:
         )
         self.application = socket.socket(socket.AF_UNIX)
         self.entry.inode = os.fstat(self.application.fileno()).st_ino
-        self._path = str(path / "listener")
+        self.path = str(path / "listener")
         self._theirs: list[socket.socket] = []
 
     def _watch(self, entry: Entry) -> None:
@@ -69,7 +70,7 @@ class Scene:
         call = self.start_listen()
         message, (passed,) = self.daemon.hear()
         with passed:
-            passed.bind(self._path)
+            passed.bind(self.path)
             passed.listen(5)
         self.daemon.reply(message)
         assert self.kernel.answers[call.id] == 0
@@ -87,7 +88,7 @@ class Scene:
     def connect(self) -> socket.socket:
         """Connect to the application's listener, and say nothing."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(self._path)
+        connection.connect(self.path)
         self._theirs.append(connection)
         return connection
 
@@ -111,6 +112,7 @@ class Scene:
             entry.hang_up()
         for end in (self.application, *self._theirs):
             end.close()
+        self.entry.let_go()
         self.daemon.close()
 
 
@@ -156,7 +158,7 @@ def test_a_refused_listen_may_be_tried_again(scene: Scene) -> None:
     passed.close()
     scene.daemon.reply(message, errno.EPROTO)
     assert scene.kernel.answers[call.id] == errno.EPROTO
-    assert scene.entry.listener is None
+    assert not scene.entry.listens
     scene.listen()
 
 
@@ -277,6 +279,31 @@ def test_no_descriptor_left_is_said_and_no_peer_is_lost(listening: Scene) -> Non
 # -- waiting
 
 
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_listener_is_closed_when_the_application_closes_it(listening: Scene, waits: bool) -> None:
+    if waits:
+        listening.accept()
+    assert is_open(listening.path)
+    listening.application.close()
+    assert not is_open(listening.path)
+
+
+def test_a_call_whose_descriptor_was_closed_meanwhile_is_ebadf(listening: Scene) -> None:
+    call, elsewhere = listening.accept(), listening.application.dup()
+    with elsewhere:
+        listening.application.close()
+        listening.present(words=b"me")
+        assert readable(listening.entry.queue)
+        listening.handlers.peers_are_there(listening.entry)
+    assert listening.kernel.answers[call.id] == errno.EBADF
+    assert not listening.watched
+
+
+def readable(queue: select.epoll | None) -> bool:
+    assert queue is not None
+    return bool(select.select([queue], [], [], 0)[0])
+
+
 def test_a_non_blocking_listener_is_not_waited_for(listening: Scene) -> None:
     listening.application.setblocking(False)
     assert listening.kernel.answers[listening.accept().id] == errno.EAGAIN
@@ -370,7 +397,7 @@ def test_a_daemon_that_is_gone_is_told_to_who_waits_who_polls_and_who_calls(list
     call = listening.accept()
     assert not select.select([listening.application], [], [], 0)[0]
     listening.entry.hang_up()
-    listening.handlers.daemon_is_gone(listening.entry)
+    listening.handlers.daemon_is_gone(listening.entry, listening.application.dup())
     assert listening.kernel.answers[call.id] == errno.ENOTCONN
     assert not listening.watched
     assert select.select([listening.application], [], [], 0)[0]
