@@ -68,7 +68,7 @@ class Engine:
         if settings.validation is not None and not settings.validation.openssl_decides:
             let_others_decide(connection)
         if self._accepting:
-            if staple is not None:
+            if staple is not None and settings.staple is not None:
                 staple_from(connection, staple)
             connection.set_accept_state()
             return
