@@ -36,6 +36,7 @@ LEVEL = 0.95
 PAPER_X = (0, 100)
 PAPER_Y_S = (0, 1.0)
 FAR = frozenset({Link.WAN, Link.REMOTE})
+MANY_LINES = 8  # of one panel; beyond them the legend is set small, in two columns
 TOLD_2018 = ": as the 2018 design would have reported"
 
 WHERE = {Link.LOOPBACK: "local", Link.LAN: "local, emulated", Link.WAN: "remote, emulated", Link.REMOTE: "remote"}
@@ -120,7 +121,8 @@ def _panel(axes: Axes, scenarios: Sequence[Scenario]) -> None:
     axes.label_outer()
     axes.tick_params(colors=BLACK)
     if axes.lines:
-        axes.legend(loc="upper left")
+        many = {"ncols": 2, "fontsize": 5.5, "handlelength": 2.2} if len(axes.lines) > MANY_LINES else {}
+        axes.legend(loc="upper left", **many)
 
 
 def _notes(scenario: Scenario) -> Iterator[str]:

@@ -18,7 +18,7 @@ from harness.recording import REPLACED, WORKSHOP, Due, _put, claims, is_recorded
 from harness.records import Claim
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 90
+PATIENCE_S = 300
 TINY = """
 stacks = ["openssl", "openssl"]
 link = "loopback"
