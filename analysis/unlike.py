@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from harness.records import Manifest
 DECISIVE = ("server", "stacks", "size_bytes", "inject_ms_per_process")
 """Fields of the manifest without which two campaigns do not ask the same question."""
 
-DECISIVE_LINK = ("rate_mbit_s", "congestion_control", "mtu_bytes")
+DECISIVE_LINK = ("rate_mbit_s", "rtt_ms", "emulator", "congestion_control", "mtu_bytes")
 """What a link of one kind was set to; see ``link`` in ``environment.json``."""
 
 FLEETING = frozenset(
@@ -68,11 +68,17 @@ def _unlike_links(a: Campaign, b: Campaign) -> Iterator[Difference]:
     links = [dict.fromkeys(link for link, _ in side.manifest.parts) for side in (a, b)]
     for link in links[0]:
         if link in links[1]:
-            ours, theirs = a.environment.of_link(link), b.environment.of_link(link)
             for name in DECISIVE_LINK:
-                if ours.get(name) != theirs.get(name):
+                ours, theirs = (_set_to(side.environment.of_link(link), name) for side in (a, b))
+                if ours != theirs:
                     which = "the link's" if len(links[0]) == len(links[1]) == 1 else f"the {link} link's"
-                    yield Difference(what=f"{which} {name}", a=_text(ours.get(name)), b=_text(theirs.get(name)))
+                    yield Difference(what=f"{which} {name}", a=_text(ours), b=_text(theirs))
+
+
+def _set_to(link: Mapping[str, Any], name: str) -> Any:
+    """An emulator by its name; that of campaigns older than the name is tun."""
+    found = link.get(name)
+    return found.get("name", "tun") if name == "emulator" and isinstance(found, Mapping) else found
 
 
 def differences(a: Campaign, b: Campaign) -> tuple[Difference, ...]:

@@ -84,13 +84,14 @@ def assemble(
 def link_sample(identity: Identity, observed: Observed, rtt_idle_us: float | None) -> LinkSample:
     """What is written down of the link in one trial."""
     counted = observed.link.emulator
-    late = zip(_LATE, counted.late, strict=True) if counted is not None else ()
+    late = zip(_LATE, counted.late, strict=True) if counted is not None and counted.late is not None else ()
     return LinkSample.model_validate(
         {
             "trial_id": identity.planned.trial_id,
             "attempt": identity.attempt,
             "sequence": identity.sequence,
             "rtt_idle_us": rtt_idle_us,
+            "emulator": counted.name if counted is not None else None,
             "cpu_emulator": observed.emulator,
             "emulator_waited_ns": counted.waited_ns if counted is not None else None,
             "delivered": counted.delivered if counted is not None else None,

@@ -66,7 +66,9 @@ def make_directory(parent: Path, name: str) -> Path:
                 path.mkdir()
                 return path
     except OSError as error:
-        raise HarnessError(f"Cannot make the campaign's directory in {parent}: {error.strerror}.") from error
+        raise HarnessError(
+            f"Cannot make the campaign's directory in {parent}: {error.strerror}. Name another place: --out DIR."
+        ) from error
     raise HarnessError(f"There are already 1000 campaigns called {name} in {parent}.")
 
 

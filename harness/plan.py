@@ -32,6 +32,7 @@ YOUNGER_FIELDS = (
     "inject_ms_per_process",
     "rate_mbit_s",
     "rtt_ms",
+    "emulator",
     "links",
     "profiles",
     "ssh",
@@ -60,6 +61,9 @@ class Plan(BaseModel):
     profiles: tuple[Profile, ...] = Field((), description="several, instead of profile: likewise")
     rate_mbit_s: float = Field(1000.0, ge=1, le=30_000, description="lan and wan: in either direction")
     rtt_ms: float = Field(40.0, ge=1, le=2000, description="wan only: what is added to the round trip")
+    emulator: Literal["auto", "netem", "tun"] = Field(
+        "auto", description="wan only: what delays packets; auto: netem where the kernel has it, else tun"
+    )
     server: Literal["auto", "granian", "nginx", "lighttpd", "apache", "caddy"] = Field(
         "auto", description="auto: granian, the embedded one; the others where they are installed"
     )
@@ -247,7 +251,7 @@ def _override(fields: dict[str, Any], path: Sequence[str], value: object) -> Non
     fields[path[-1]] = value
 
 
-_OF_LINKS = {"rate_mbit_s": ("auto", "lan", "wan"), "rtt_ms": ("wan",)}
+_OF_LINKS = {"rate_mbit_s": ("auto", "lan", "wan"), "rtt_ms": ("wan",), "emulator": ("wan",)}
 
 
 def _cross_complaints(fields: Mapping[str, Any]) -> list[str]:

@@ -269,13 +269,17 @@ class LinkSample(Record):
     rtt_idle_us: float | None = Field(
         description="median of 20 TCP connects on the idle link, before the trial's block"
     )
+    emulator: str | None = Field(None, description="wan only: what delayed packets, netem or tun; older campaigns: tun")
     cpu_emulator: Cpu | None = Field(
-        None, description="wan only: the process that delays packets, with what both ends' TCP does as it delivers them"
+        None, description="tun only: the process that delays packets, with what both ends' TCP does as it delivers them"
     )
-    emulator_waited_ns: Ns | None = Field(None, description="wan only: time that it wanted a CPU and had none")
-    delivered: Count | None = Field(None, description="wan only: packets, as large as the kernel makes them")
+    emulator_waited_ns: Ns | None = Field(None, description="tun only: time that it wanted a CPU and had none")
+    delivered: Count | None = Field(
+        None,
+        description="wan only: packets that were delayed (tun: as large as the kernel makes them; netem: as on a wire)",
+    )
     dropped: Count | None = Field(None, description="wan only: packets for which the emulator had no room")
-    late_100us: Count | None = Field(None, description="wan only: packets delivered more than 0.1 ms late")
+    late_100us: Count | None = Field(None, description="tun only: packets delivered more than 0.1 ms late")
     late_500us: Count | None = Field(None, description="more than 0.5 ms late")
     late_1ms: Count | None = Field(None, description="more than 1 ms late")
     late_2ms: Count | None = Field(None, description="more than 2 ms late")

@@ -104,6 +104,7 @@ def _choose(plan: Plan, kind: str) -> Link:
             port=plan.remote_port,
             rate_mbit_s=plan.rate_mbit_s,
             rtt_ms=plan.rtt_ms,
+            emulator=plan.emulator,
         )
     except LinkUsageError as error:
         raise UsageError(str(error)) from error

@@ -98,11 +98,11 @@ def emulator_fault(emulator: EmulatorCounters | None) -> str:
         return "What the emulator of the link did is not known."
     if emulator.dropped:
         return f"The emulator of the link was full: it dropped {emulator.dropped} packets."
-    late = emulator.late[LATE_BOUNDS_NS.index(LATE_NS)]
+    late = emulator.late[LATE_BOUNDS_NS.index(LATE_NS)] if emulator.late is not None else 0
     if late > LATE_SHARE * emulator.delivered:
         return (
             f"The emulator of the link was late: {late} of {emulator.delivered} packets came more than"
-            f" {LATE_NS / 1e6:g} ms late, as it waited {emulator.waited_ns / 1e6:.0f} ms for a CPU."
+            f" {LATE_NS / 1e6:g} ms late, as it waited {(emulator.waited_ns or 0) / 1e6:.0f} ms for a CPU."
         )
     return ""
 

@@ -13,10 +13,10 @@ opened, asked, closed::
         used = link.counters() - before
 
 Reading order: ``interface`` (pure), ``loopback``, ``lan``, ``wan`` (one emulated link, one file), ``remote``,
-``choice``; below them ``namespaces`` (make, sweep, enter), ``wire`` (veth, routes, token bucket), ``tun``,
-``emulation`` (the process that delays packets), ``tcp``, ``idle``, ``counters``; ``enter`` is the small program
-that runs a command in a namespace, ``emulator`` the one that delays.  I/O is what this package is for,
-except in ``interface``.
+``choice``; below them ``namespaces`` (make, sweep, enter), ``wire`` (veth, routes, token bucket), ``delays`` (what
+delays packets: ``netem``, the kernel's, or ``tun`` devices and the process of ``emulation``), ``tcp``, ``idle``,
+``counters``; ``enter`` is the small program that runs a command in a namespace, ``emulator`` the one that delays.
+I/O is what this package is for, except in ``interface``.
 
 Everything here is synchronous and quick (a lan opens in well under a second): call it before trio starts, or
 in a thread.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.links import lan
+from harness.links.delays import Choice
 from harness.links.interface import Link, LinkUnavailableError, LinkUsageError
 from harness.links.lan import Lan
 from harness.links.loopback import Loopback
@@ -23,6 +24,7 @@ def choose(
     port: int = 0,
     rate_mbit_s: float = 1000.0,
     rtt_ms: float = RTT_MS,
+    emulator: Choice = "auto",
 ) -> Link:
     """Make (not open) the link of that kind; its ``why`` is the sentence for the user.
 
@@ -47,7 +49,7 @@ def choose(
         lan.check()
         return Lan(why=_ASKED, rate_mbit_s=rate_mbit_s)
     if kind == "wan":
-        return Wan(why=_ASKED, rate_mbit_s=rate_mbit_s, rtt_ms=rtt_ms)
+        return Wan(why=_ASKED, rate_mbit_s=rate_mbit_s, rtt_ms=rtt_ms, emulator=emulator)
     return _automatic(rate_mbit_s)
 
 

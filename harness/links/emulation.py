@@ -16,8 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from harness.links import emulator
-from harness.links.interface import LATE_BOUNDS_NS, LinkError
+from harness.links import counters, emulator
+from harness.links.interface import LATE_BOUNDS_NS, EmulatorCounters, LinkError
 
 Scheduling = Literal["fifo", "nice", "normal"]
 
@@ -58,6 +58,11 @@ class Emulator:
     def words(self) -> list[int]:
         """Delivered, dropped, and late for each bound, until now."""
         return list(memoryview(self._page).cast("Q")[:_WORDS])
+
+    def counted(self) -> EmulatorCounters:
+        """What it has done until now.  OSError when it has ended."""
+        delivered, dropped, *late = self.words
+        return EmulatorCounters("tun", delivered, dropped, tuple(late), counters.read_waited_ns(self.pid))
 
     def lost(self) -> str:
         """One sentence when it has ended; empty while it lives."""

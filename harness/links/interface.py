@@ -26,19 +26,22 @@ LATE_BOUNDS_NS = (100_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
 
 @dataclass(frozen=True)
 class EmulatorCounters:
-    """What the process that delays packets has counted."""
+    """What delays packets has counted: a process of ours between two TUN devices, or the kernel's netem."""
 
-    delivered: int  # packets, as large as the kernel makes them
-    dropped: int  # packets for which it, or the device in front of it, had no room
-    late: tuple[int, ...]  # packets delivered later than each of LATE_BOUNDS_NS
-    waited_ns: int  # time that it wanted a CPU and had none
+    name: str  # tun, netem
+    delivered: int  # packets that were delayed (tun: as large as the kernel makes them; netem: as on a wire)
+    dropped: int  # packets for which it, or a queue or device in front of it, had no room
+    late: tuple[int, ...] | None = None  # packets delivered later than each of LATE_BOUNDS_NS; None: nobody counts
+    waited_ns: int | None = None  # time that it wanted a CPU and had none; None: it is no process
 
     def __sub__(self, earlier: EmulatorCounters) -> EmulatorCounters:
+        late = zip(self.late, earlier.late, strict=True) if self.late and earlier.late else None
         return EmulatorCounters(
+            self.name,
             self.delivered - earlier.delivered,
             self.dropped - earlier.dropped,
-            tuple(late - before for late, before in zip(self.late, earlier.late, strict=True)),
-            self.waited_ns - earlier.waited_ns,
+            tuple(now - before for now, before in late) if late is not None else None,
+            _minus(self.waited_ns, earlier.waited_ns),
         )
 
 
@@ -52,7 +55,7 @@ class Counters:
     rx_bytes: int | None
     # TCP RetransSegs of the namespaces at both ends (loopback, remote: the host's, so others' as well)
     retransmitted_segments: int | None
-    # None: nothing is emulated by a process of ours
+    # None: nothing is delayed, or nobody knows
     emulator: EmulatorCounters | None = None
 
     def __sub__(self, earlier: Counters) -> Counters:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import socket
@@ -53,6 +54,11 @@ def offloads(name: str) -> dict[str, bool]:
 
 
 def _unavailable(error: OSError) -> LinkUnavailableError:
+    if error.errno == errno.EACCES:
+        return LinkUnavailableError(
+            f"This user may not open {DEVICE} ({error.strerror}); `chmod 666 {DEVICE}` as root, which is how udev makes"
+            " it, or a kernel with netem makes it possible."
+        )
     return LinkUnavailableError(
         f"A TUN device cannot be made here ({error.strerror}); a kernel with TUN (`modprobe tun`), {DEVICE} in"
         " this container and CAP_NET_ADMIN make it possible."

@@ -1,16 +1,18 @@
 """An emulated wide-area link: a lan whose packets are on their way for 20 ms, so 40 ms there and back.
 
-What lies between the namespaces is not a veth pair but a TUN device in each, and one process that hands over what
-comes out of the one to the other, later (``emulator``).  The rate is the lan's token bucket on what leaves either
-end, so queues build where they do on a lan, in the sender; the emulator holds only what is on its way.  TCP runs
-from end to end: no proxy, no sleeping server, which would end it half-way and be no WAN.
+What delays them (``delays``) is the kernel's netem where it has it, on a veth pair as a lan's.  Where not, what lies
+between the namespaces is a TUN device in each, and one process that hands over what comes out of the one to the other,
+later (``emulator``).  The rate is the lan's token bucket on what leaves either end, so queues build where they do on
+a lan, in the sender; the emulator holds only what is on its way.  TCP runs from end to end: no proxy, no sleeping
+server, which would end it half-way and be no WAN.  The two are not one link: what is measured over them shares no fit.
 
 Large packets.  Time goes with packets, not with bytes, and the kernel makes them small: over 40 ms, TCP hands over
 a millisecond's worth of each connection's rate, two segments of a hundred connections' (the token bucket is not
 what splits them).  So TCP is told to fill its packets, as it does on the lan unasked (``tcp.send_large_packets``).
 
-Plain TCP, n connections of 1 MB at once at 1 Gbit/s over 40 ms, on two cores that others used as well; median in
-ms, the emulator's CPU seconds per GB, and how many of all packets came more than 1 and 5 ms late at n = 100:
+Plain TCP over the TUN devices, n connections of 1 MB at once at 1 Gbit/s over 40 ms, on two cores that others used as
+well; median in ms, the emulator's CPU seconds per GB, and how many of all packets came more than 1 and 5 ms late at
+n = 100:
 
     ========  ==================  =======  =======  ======  =======  =======
     loop      segments (at least)   n = 1      100  CPU/GB   > 1 ms   > 5 ms
@@ -26,30 +28,28 @@ ms, the emulator's CPU seconds per GB, and how many of all packets came more tha
 A loop in C is a little more punctual, and not worth a compiler.  Two thirds of the CPU time is the receiving end's
 TCP, which runs in the system call that delivers.
 
-The rate counts IP packets, and not the 38 bytes that Ethernet puts around each.
+The rate counts IP packets (over veth, their Ethernet headers as well), and not all the 38 bytes that Ethernet puts
+around each.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Self
 
-from harness.links import counters, idle, lan, tcp, tun, wire
-from harness.links.emulation import Emulator
-from harness.links.interface import Counters, EmulatorCounters, Link, LinkError, LinkUsageError
-from harness.links.lan import ADDRESSES, BURST_BYTES, CLIENT, LARGEST_MBIT_S, PREFIX_LENGTH, SERVER
+from harness.links import counters, delays, idle, lan, tcp, tun, wire
+from harness.links.delays import Choice, Delay
+from harness.links.interface import Counters, Link, LinkError, LinkUnavailableError, LinkUsageError
+from harness.links.lan import ADDRESSES, BURST_BYTES, CLIENT, LARGEST_MBIT_S, SERVER
 from harness.links.namespaces import argv_prefix, inside, sweep
 
 RTT_MS = 40.0
 LIMIT_BYTES = 256_000_000
 """Of the token bucket's queue: a thousand senders may each have two packets of 64 KiB waiting."""
 
-_QUEUE_PACKETS = 20_000  # that a device holds until the emulator reads them: 300 ms of small ones
-_SPARE_BYTES = 32_000_000  # the emulator's queue, beyond what is on its way
 _LARGEST_MS = 2000.0
 _TOO_SLOW, _PATIENCE_MS = 1.5, 20.0  # so many times the RTT that was set, and so much more: not this link
 
@@ -57,7 +57,6 @@ _TOO_SLOW, _PATIENCE_MS = 1.5, 20.0  # so many times the RTT that was set, and s
 @dataclass(frozen=True)
 class _Opened:
     namespaces: dict[str, str]
-    buckets: dict[str, wire.Bucket]
     segments: int
     interfaces: dict[str, int]
     snmp: list[int]
@@ -70,7 +69,9 @@ class Wan(Link):
     kind: ClassVar[str] = "wan"
     emulated: ClassVar[bool] = True
 
-    def __init__(self, *, why: str, rate_mbit_s: float = 1000.0, rtt_ms: float = RTT_MS) -> None:
+    def __init__(
+        self, *, why: str, rate_mbit_s: float = 1000.0, rtt_ms: float = RTT_MS, emulator: Choice = "auto"
+    ) -> None:
         super().__init__(why=why)
         if not 1 <= rate_mbit_s <= LARGEST_MBIT_S:
             raise LinkUsageError(f"A wan of {rate_mbit_s:g} Mbit/s cannot be made; 1 to {LARGEST_MBIT_S} can.")
@@ -78,7 +79,8 @@ class Wan(Link):
             raise LinkUsageError(f"A wan of {rtt_ms:g} ms cannot be made; 1 to {_LARGEST_MS:g} can.")
         self._wanted = wire.Bucket(rate_mbit_s, BURST_BYTES, LIMIT_BYTES)
         self._rtt_ms = rtt_ms
-        self._emulator: Emulator | None = None
+        self._asked, self._choice = why, emulator
+        self._delay: Delay | None = None
         self._opened: _Opened | None = None
 
     @contextlib.contextmanager
@@ -86,41 +88,23 @@ class Wan(Link):
         sweep()
         with contextlib.ExitStack() as stack:
             names = lan.two_namespaces(stack)
-            stack.callback(self._end_emulator)
+            stack.callback(self._end_delay)
             segments = min([inside(name, tcp.send_large_packets) for name in names.values()])
-            buckets = self._join(names)
+            kind, says = delays.pick(self._choice, names)
+            self.why = f"{self._asked} {says}"
+            self._delay = kind(names, self._wanted, self._rtt_ms)
             interfaces = {role: lan.kept(stack, inside(name, counters.open_interfaces)) for role, name in names.items()}
             snmp = [lan.kept(stack, inside(name, counters.open_snmp)) for name in names.values()]
-            found = self._measure(names)
-            self._opened = _Opened(names, buckets, segments, interfaces, snmp, found)
+            self._opened = _Opened(names, segments, interfaces, snmp, self._measure(names))
             try:
                 yield self
             finally:
                 self._opened = None
 
-    def _join(self, names: dict[str, str]) -> dict[str, wire.Bucket]:
-        """Devices, addresses, rates, and last the process between them."""
-        devices: list[int] = []
-        try:
-            for role, name in names.items():
-                devices.append(inside(name, partial(tun.make, role)))
-            buckets = {role: inside(name, partial(self._shape, role)) for role, name in names.items()}
-            on_its_way = self._wanted.rate_mbit_s * 1e6 / 8 * self._rtt_ms / 1e3
-            self._emulator = Emulator(devices, round(self._rtt_ms * 1e6 / 2), round(on_its_way) + _SPARE_BYTES)
-        finally:
-            for device in devices:
-                os.close(device)
-        return buckets
-
-    def _shape(self, role: str) -> wire.Bucket:
-        wire.bring_up(role, ADDRESSES[role], PREFIX_LENGTH, _QUEUE_PACKETS)
-        wire.pin_routes(tcp.CONGESTION_CONTROL)
-        return wire.shape(role, self._wanted)
-
-    def _end_emulator(self) -> None:
-        if self._emulator is not None:
-            self._emulator.close()
-            self._emulator = None
+    def _end_delay(self) -> None:
+        if self._delay is not None:
+            self._delay.close()
+            self._delay = None
 
     def _measure(self, names: dict[str, str]) -> idle.Idle:
         found = lan.idle_between(names)
@@ -138,10 +122,10 @@ class Wan(Link):
         return self._opened
 
     @property
-    def _running(self) -> Emulator:
-        if self._emulator is None:
+    def _running(self) -> Delay:
+        if self._delay is None:
             raise RuntimeError("the link is not open")
-        return self._emulator
+        return self._delay
 
     @property
     def server_address(self) -> str:
@@ -160,12 +144,13 @@ class Wan(Link):
         return self._now.idle.rtt_us
 
     @property
-    def emulator_pid(self) -> int:
+    def emulator_pid(self) -> int | None:
         return self._running.pid
 
     def measure(self) -> float:
         now = self._now
-        lan.require_same(now.namespaces, now.buckets)
+        if sentence := self._running.changed():
+            raise LinkError(sentence)
         self._opened = replace(now, idle=self._measure(now.namespaces))
         return self.rtt_idle_us
 
@@ -174,33 +159,34 @@ class Wan(Link):
 
     def restore(self) -> None:
         if self.lost():
-            names = self._now.namespaces
-            self._end_emulator()
-            self._opened = replace(self._now, buckets=self._join(names), idle=self._measure(names))
+            names, kind = self._now.namespaces, type(self._running)
+            self._end_delay()
+            self._delay = kind(names, self._wanted, self._rtt_ms)
+            self._opened = replace(self._now, idle=self._measure(names))
 
     def changed(self) -> str:
-        return lan.change_of(self._now.namespaces, self._now.buckets)
+        return self._running.changed()
 
     def counters(self) -> Counters:
         now = self._now
-        delivered, dropped, *late = self._running.words
         try:
+            emulator = self._running.counted()
             refused = sum(counters.read_dropped(opened, role) for role, opened in now.interfaces.items())
-            waited_ns = counters.read_waited_ns(self._running.pid)
             ends = counters.read_counters(now.interfaces[SERVER], SERVER, now.snmp)
-        except (OSError, ValueError):  # its devices have gone with it
+        except (OSError, ValueError, LinkUnavailableError):  # its devices have gone with it
             return Counters(None, None, None)
-        return replace(ends, emulator=EmulatorCounters(delivered, dropped + refused, tuple(late), waited_ns))
+        return replace(ends, emulator=replace(emulator, dropped=emulator.dropped + refused))
 
     def describe(self) -> dict[str, object]:
         now = self._now
+        buckets = self._running.buckets
         return {
             "kind": self.kind,
             "emulated": self.emulated,
             "why": self.why,
             "fell_back": self.fell_back,
             "server_address": self.server_address,
-            "rate_mbit_s": now.buckets[SERVER].rate_mbit_s,
+            "rate_mbit_s": buckets[SERVER].rate_mbit_s,
             "rtt_ms": self._rtt_ms,
             "rtt_idle_us": self.rtt_idle_us,
             "congestion_control": {
@@ -208,11 +194,11 @@ class Wan(Link):
                 "server": now.idle.server_congestion_control,
             },
             "congestion_control_pinned": True,
-            "qdisc": [bucket.as_dict(role) for role, bucket in now.buckets.items()],
+            "qdisc": [bucket.as_dict(role) for role, bucket in buckets.items()],
             "namespaces": list(now.namespaces.values()),
             "mtu_bytes": wire.MTU_BYTES,
             "offloads": {role: inside(name, partial(tun.offloads, role)) for role, name in now.namespaces.items()},
             "tcp_min_tso_segs": now.segments,
             "tcp_rmem": inside(now.namespaces[CLIENT], lambda: tcp.setting("tcp_rmem")),
-            "emulator": {"scheduling": self._running.scheduling, "queue_packets": _QUEUE_PACKETS},
+            "emulator": self._running.describe(),
         }

@@ -15,6 +15,10 @@ from harness.links.interface import LinkUnavailableError
 from harness.links.namespaces import inside
 
 MTU_BYTES = 1500
+BUCKET = "1:"
+"""The handle of a token bucket."""
+ROOT = 0xFFFFFFFF
+"""The parent of what is at an interface itself: TC_H_ROOT, linux/pkt_sched.h."""
 _PINNED_TYPES = (1, 2)  # RTN_UNICAST, RTN_LOCAL: linux/rtnetlink.h
 
 
@@ -38,7 +42,7 @@ class Bucket:
 
 
 @contextlib.contextmanager
-def _kernel(what: str, needs: str) -> Iterator[Any]:
+def kernel(what: str, needs: str) -> Iterator[Any]:
     """The caller's namespace, to be configured; errors become one sentence."""
     try:
         from pyroute2.iproute import linux
@@ -57,7 +61,7 @@ def _kernel(what: str, needs: str) -> Iterator[Any]:
 
 def raise_loopback() -> None:
     """Bring up ``lo`` of the caller's namespace."""
-    with _kernel("A loopback interface", "CAP_NET_ADMIN (root)") as ip:
+    with kernel("A loopback interface", "CAP_NET_ADMIN (root)") as ip:
         ip.link("set", index=1, state="up")
 
 
@@ -66,7 +70,7 @@ def connect(left: str, left_name: str, right: str, right_name: str) -> None:
 
     def make() -> None:
         with (
-            _kernel("A veth pair", "a kernel with veth (`modprobe veth`)") as ip,
+            kernel("A veth pair", "a kernel with veth (`modprobe veth`)") as ip,
             Path(enter.DIRECTORY, right).open("rb") as other,
         ):
             peer = {"ifname": right_name, "net_ns_fd": other.fileno()}
@@ -80,7 +84,7 @@ def bring_up(interface: str, address: str, prefix_length: int, queue_packets: in
 
     ``queue_packets``: how many packets the device itself may hold (a TUN device: until they are read).
     """
-    with _kernel("An interface", "CAP_NET_ADMIN (root)") as ip:
+    with kernel("An interface", "CAP_NET_ADMIN (root)") as ip:
         index = ip.link_lookup(ifname=interface)[0]
         if queue_packets is not None:
             ip.link("set", index=index, txqlen=queue_packets, mtu=MTU_BYTES)
@@ -91,7 +95,7 @@ def bring_up(interface: str, address: str, prefix_length: int, queue_packets: in
 def pin_routes(congestion_control: str) -> None:
     """Make every IPv4 connection of the caller's namespace, made or accepted, use that congestion control."""
     needs = f"a kernel with tcp_{congestion_control} (`modprobe tcp_{congestion_control}`)"
-    with _kernel(f"A route with {congestion_control}", needs) as ip:
+    with kernel(f"A route with {congestion_control}", needs) as ip:
         for route in ip.get_routes(family=socket.AF_INET):
             if route["type"] in _PINNED_TYPES:
                 ip.route("replace", **_same(route), metrics={"cc_algo": congestion_control})
@@ -111,33 +115,34 @@ def _same(route: Any) -> dict[str, Any]:
 
 def shape(interface: str, wanted: Bucket) -> Bucket:
     """Put a token bucket on what leaves an interface of the caller's namespace; returns it as read back."""
-    with _kernel("A token bucket (TBF)", "a kernel with sch_tbf (`modprobe sch_tbf`)") as ip:
+    with kernel("A token bucket (TBF)", "a kernel with sch_tbf (`modprobe sch_tbf`)") as ip:
         index = ip.link_lookup(ifname=interface)[0]
         rate = f"{round(wanted.rate_mbit_s * 1000)}kbit"
         options = {"rate": rate, "burst": wanted.burst_bytes, "limit": wanted.limit_bytes}
-        ip.tc("add", "tbf", index=index, handle="1:", **options)
-        return _read_back(ip, index)
+        ip.tc("add", "tbf", index=index, handle=BUCKET, **options)
+    return read_bucket(interface)
 
 
 def read_bucket(interface: str) -> Bucket:
     """The token bucket of an interface of the caller's namespace, as it is now."""
-    with _kernel("A look at a token bucket (TBF)", "pyroute2 as it was") as ip:
-        found = ip.link_lookup(ifname=interface)
-        if not found:
-            raise LinkUnavailableError(f"The interface {interface} of the link is gone; somebody has removed it.")
-        return _read_back(ip, found[0])
-
-
-def _read_back(ip: Any, index: int) -> Bucket:
-    for qdisc in ip.get_qdiscs(index=index):
+    for qdisc in qdiscs(interface):
         if qdisc.get_attr("TCA_KIND") == "tbf":
             found = qdisc.get_attr("TCA_OPTIONS").get_attr("TCA_TBF_PARMS")
-            burst_s = found["buffer"] * _tick_s()
+            burst_s = found["buffer"] * tick_s()
             return Bucket(found["rate"] * 8 / 1e6, round(burst_s * found["rate"]), found["limit"])
     raise LinkUnavailableError("The kernel shows no token bucket (TBF) where one was put.")
 
 
-def _tick_s() -> float:
-    """The unit in which the kernel keeps a bucket's depth (net/sched/sch_api.c, psched_show), 64 ns today."""
+def qdiscs(interface: str) -> list[Any]:
+    """What the kernel says of the qdiscs of an interface of the caller's namespace (pyroute2's messages)."""
+    with kernel("A look at an interface's qdiscs", "pyroute2 as it was") as ip:
+        found = ip.link_lookup(ifname=interface)
+        if not found:
+            raise LinkUnavailableError(f"The interface {interface} of the link is gone; somebody has removed it.")
+        return list(ip.get_qdiscs(index=found[0]))
+
+
+def tick_s() -> float:
+    """The unit of a bucket's depth and netem's delay in the kernel (net/sched/sch_api.c, psched_show), 64 ns today."""
     words = Path("/proc/net/psched").read_text(encoding="ascii").split()
     return int(words[1], 16) / int(words[0], 16) / 1e6

@@ -23,7 +23,7 @@ from analysis.comparison import ComparisonFile, Standing, compare, welch_df
 from analysis.errors import DataError
 from analysis.estimates import Estimate, Missing
 from analysis.load import Campaign, load
-from analysis.pooling import scenario
+from analysis.pooling import scenario, unlike
 from analysis.selfcheck import tolerance
 from analysis.synthetic import Design, Synthetic, Truth, campaign, simulate
 from harness.records import Boundary, Link, Stack
@@ -175,6 +175,26 @@ def test_another_rate_is_refused_and_shown_when_told(before: Path) -> None:
         compare(a, b)
     (one,) = compare(a, b, anyway=True)
     assert [unlike.what for unlike in one.incomparable] == ["the link's rate_mbit_s"]
+
+
+def over(emulator: dict[str, Any], a: Campaign) -> Campaign:
+    """The campaign, measured over a link with that emulator."""
+    environment = a.environment
+    changes = {
+        "link": {**environment.link, "emulator": emulator},
+        "fingerprint": {**environment.fingerprint, "link.emulator": emulator},
+    }
+    return replace(a, environment=environment.model_copy(update=changes))
+
+
+def test_two_emulators_share_no_fit_and_are_not_compared(before: Path) -> None:
+    a = load(before)
+    older, tun, netem = (over(one, a) for one in ({"scheduling": "fifo"}, {"name": "tun"}, {"name": "netem"}))
+    assert unlike(netem, netem) == ""
+    assert unlike(tun, netem) == "link.emulator differs: {'name': 'tun'} and {'name': 'netem'}"
+    assert compare(older, tun)
+    with pytest.raises(DataError, match="the link's emulator is tun and netem"):
+        compare(tun, netem)
 
 
 def test_too_few_blocks_are_undecided_with_the_reason(before: Path, empty: Path) -> None:

@@ -25,6 +25,7 @@ LINK: dict[str, object] = {
     "congestion_control_pinned": True,
     "qdisc": [],
     "namespaces": ["ssa-1-1-0-client"],
+    "emulator": {"name": "tun"},
 }
 SERVER: dict[str, object] = {"kind": "nginx", "version": "nginx 1.22.1", "workers": 2, "port": 4711}
 
@@ -89,6 +90,7 @@ def test_a_server_that_is_not_ours() -> None:
         (("versions", "git", "revision"), "f" * 40, 'versions.git.revision was .* and is "f{40}" now'),
         (("link", "kind"), "loopback", 'link.kind was "lan" and is "loopback" now'),
         (("link", "congestion_control", "server"), "bbr", "link.congestion_control was .*cubic.* and is .*bbr.* now"),
+        (("link", "emulator", "name"), "netem", 'link.emulator was {"name": "tun"} and is {"name": "netem"} now'),
         (("server", "version"), "nginx 2", 'server.version was "nginx 1.22.1" and is "nginx 2" now'),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.links import enter
+from harness.links import enter, tun
 from tests.harness.program import Program
 
 WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-all,+setfcap")  # setfcap: root is who is mapped (user_namespaces(7))
@@ -58,6 +58,17 @@ def test_links_are_made_in_a_user_namespace(harness: Make, asked: str, found: st
     assert environment["link"]["kind"] == found
     assert not environment["link"]["fell_back"]
     assert namespaces() <= before, "its namespaces are seen by nobody else"
+
+
+def test_a_device_that_this_user_may_not_open_says_so(harness: Make, tmp_path: Path) -> None:
+    closed = tmp_path / "tun"
+    closed.touch(0)
+    os.chown(closed, 1, 1)  # neither is mapped, so not even the namespace's root may pass
+    hide = ("unshare", "-m", "sh", "-c", f'mount --bind {closed} {tun.DEVICE} && exec "$0" "$@"')
+    asked = ("--link", "wan", "--set", "emulator=tun")
+    ended = harness((*hide, *WITHOUT_PRIVILEGE)).run(*asked, *ONLY_OPENSSL, blocks=1)
+    assert ended.code == 3
+    assert f"This user may not open {tun.DEVICE} (Permission denied); `chmod 666 {tun.DEVICE}`" in ended.sentence
 
 
 def test_what_began_without_privilege_goes_on_without(harness: Make) -> None:

@@ -12,6 +12,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,25 @@ from tests.harness.program import Program
 from tests.system.waiting import eventually
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
-NEEDED = {"sshd": SSHD, "ssh": shutil.which("ssh"), "ip": shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin")}
+CLOCK = Path(__file__).with_name("other_clock.c")
+NEEDED = {
+    "sshd": SSHD,
+    "ssh": shutil.which("ssh"),
+    "ip": shutil.which("ip", path=f"{os.environ['PATH']}:/usr/sbin"),
+    "cc": shutil.which("cc"),
+}
 MISSING = [name for name, path in NEEDED.items() if path is None]
 WORKER = int("0" + os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw"))  # each has a network of its own
 OURS, FAR, BITS = f"10.213.{WORKER}.1", f"10.213.{WORKER}.2", 30
-SMALL = ("--link", "remote", "--ssh", "far", "--set", "size_bytes=20000", "--set", "trial_timeout_s=20.0")
+SIZE_BYTES = 20_000
+SMALL = ("--link", "remote", "--ssh", "far", "--set", f"size_bytes={SIZE_BYTES}", "--set", "trial_timeout_s=20.0")
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who may make a network namespace"),
-    pytest.mark.skipif(bool(MISSING), reason=f"needs Debian's openssh-server, openssh-client, iproute2: no {MISSING}"),
+    pytest.mark.skipif(
+        bool(MISSING), reason=f"needs Debian's openssh-server, openssh-client, iproute2, gcc: no {MISSING}"
+    ),
 ]
 
 
@@ -76,6 +86,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     (place / "sshd").write_text(
         f"ListenAddress {FAR}:22\nHostKey {place}/host\nAuthorizedKeysFile {place}/user.pub\nStrictModes no\n"
         f"PidFile none\nPermitRootLogin prohibit-password\nUsePAM no\nSetEnv TMPDIR={temporary}\n"
+        "AcceptEnv LD_PRELOAD SSA_CLOCK_OFFSET_S\n"
     )
     (place / "known").write_text(f"{FAR} {(place / 'host.pub').read_text()}")
     (place / "config").write_text(
@@ -183,3 +194,64 @@ def test_it_is_ended_in_the_middle_and_nothing_stays_there(host: Host, harness: 
         ended = running.end()
     assert ended.code == 128 + signal.SIGTERM
     eventually(lambda: not host.left())
+
+
+def served_file(host: Host) -> Path:
+    """The file that the server there gives to clients."""
+    (path,) = (path for path in host.temporary.glob("*/www/*") if path.stat().st_size == SIZE_BYTES)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("bytes_there", "reason"),
+    [
+        (b"\xff" * SIZE_BYTES, "The body is not the file: its SHA-256 is"),
+        (b"\xff" * (SIZE_BYTES - 1), f"The body has {SIZE_BYTES - 1} bytes instead of {SIZE_BYTES}."),
+    ],
+    ids=["other", "fewer"],
+)
+def test_a_host_that_serves_other_bytes_is_stopped_and_resumed_with_ours(
+    host: Host, harness: Program, bytes_there: bytes, reason: str
+) -> None:
+    patient = ("--set", "max_attempts=5")  # more than fail before it is stopped, though only one pair be left
+    with harness.started(*harness.run_arguments(*SMALL, *patient, levels="[1, 2, 3]")) as running:
+        running.until("2/12 trials")
+        path = served_file(host)
+        other = path.with_name("other")
+        other.write_bytes(bytes_there)
+        other.replace(path)
+        ended = running.end()
+    assert ended.code == 1
+    assert "trials failed one after the other, so the campaign was stopped; the last reason:" in ended.sentence
+    assert reason in ended.sentence
+    assert {trial.outcome for trial in trials_of(harness)} == {Outcome.OK, Outcome.FAILED}
+    ended = harness("resume", str(harness.campaign), "--no-analysis")
+    assert ended.code == 0, ended.said
+    assert harness("check", str(harness.campaign)).code == 0
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    library = tmp_path_factory.mktemp("clock") / "clock.so"
+    _run("cc", "-shared", "-fPIC", "-o", str(library), str(CLOCK))
+    return library
+
+
+@pytest.mark.parametrize("years", [-30, 30])
+def test_a_host_whose_clock_is_years_off_changes_nothing(host: Host, harness: Program, clock: Path, years: int) -> None:
+    """By that clock the certificate made here is not valid yet, or no longer."""
+    offset_s = years * 365 * 86_400
+    before = host.config.read_text()
+    host.config.write_text(f"{before}  SetEnv LD_PRELOAD={clock} SSA_CLOCK_OFFSET_S={offset_s}\n")
+    begun = datetime.now(UTC)
+    try:
+        ended = harness.run(*SMALL, levels="[1]", blocks=1)
+    finally:
+        host.config.write_text(before)
+    assert ended.code == 0, ended.said
+    link = json.loads((harness.campaign / "environment.json").read_text())["link"]
+    assert abs(link["clock_offset_ns"] - offset_s * 10**9) <= link["clock_uncertainty_ns"] + 1_000_000
+    trials = trials_of(harness)
+    assert {trial.outcome for trial in trials} == {Outcome.OK}
+    assert all(begun <= datetime.fromisoformat(trial.started_at) <= datetime.now(UTC) for trial in trials)
+    assert harness("check", str(harness.campaign)).code == 0

@@ -1,4 +1,4 @@
-"""The emulated wide-area link: punctual, whole, gone when it should be, and honest when it was none of that."""
+"""The emulated wide-area link over TUN devices: punctual, whole, gone when it should be, honest when it was not."""
 
 import contextlib
 import json
@@ -185,7 +185,7 @@ class TestWords:
             assert ("emulated" in WHERE[link]) == ("emulated" in NOTES[link]) == emulated
 
 
-GOOD = EmulatorCounters(delivered=1000, dropped=0, late=(500, 100, 50, 20, 11, 10, 0), waited_ns=7_000_000)
+GOOD = EmulatorCounters("tun", delivered=1000, dropped=0, late=(500, 100, 50, 20, 11, 10, 0), waited_ns=7_000_000)
 
 
 class TestValidity:
@@ -221,7 +221,7 @@ class TestValidity:
 
     def test_counters_subtract(self) -> None:
         used = Counters(1, 1, 1, GOOD) - Counters(0, 0, 0, replace(GOOD, delivered=400, late=(1, 1, 1, 1, 1, 1, 0)))
-        assert used.emulator == EmulatorCounters(600, 0, (499, 99, 49, 19, 10, 9, 0), 0)
+        assert used.emulator == EmulatorCounters("tun", 600, 0, (499, 99, 49, 19, 10, 9, 0), 0)
         assert (Counters(1, 1, 1, GOOD) - Counters(0, 0, 0)).emulator is None
 
 
@@ -291,7 +291,7 @@ def download(link: AnyLink, address: tuple[str, int]) -> int:
 @needs_root
 class TestKernel:
     def test_it_is_what_it_says(self) -> None:
-        link = choose("wan")
+        link = choose("wan", emulator="tun")
         with link.open():
             described = link.describe()
             assert (described["kind"], described["emulated"], described["fell_back"]) == ("wan", True, False)
@@ -312,7 +312,7 @@ class TestKernel:
         ends(pid)
 
     def test_a_ping_takes_the_round_trip_and_never_less(self) -> None:
-        link = choose("wan", rtt_ms=25)
+        link = choose("wan", emulator="tun", rtt_ms=25)
         with link.open(), served(link, echo) as address, connected(link, address) as client:
             for _ in range(10):
                 begun_ns = time.monotonic_ns()
@@ -321,7 +321,7 @@ class TestKernel:
                 assert time.monotonic_ns() - begun_ns >= 25_000_000
 
     def test_a_hundred_downloads_keep_to_the_rate_and_nothing_is_dropped(self) -> None:
-        link = choose("wan", rate_mbit_s=500)
+        link = choose("wan", emulator="tun", rate_mbit_s=500)
         with link.open(), served(link, body) as address, ThreadPoolExecutor(100) as pool:
             before, begun_s = link.counters(), time.monotonic()
             sizes = list(pool.map(lambda _: download(link, address), range(100)))
@@ -335,14 +335,14 @@ class TestKernel:
             assert took_s >= (100_000_000 - wire_burst(link)) * 8 / 500e6
 
     def test_a_link_that_somebody_changes_is_noticed(self) -> None:
-        link = choose("wan", rtt_ms=5)
+        link = choose("wan", emulator="tun", rtt_ms=5)
         with link.open():
             inside(link, "server", lambda: slow_down("server"))
             with pytest.raises(LinkError, match=r"has changed under way: the server's token bucket was Bucket\(rate"):
                 link.measure()
 
     def test_a_lost_emulator_is_replaced(self) -> None:
-        link = choose("wan", rtt_ms=5)
+        link = choose("wan", emulator="tun", rtt_ms=5)
         with link.open():
             first = link.emulator_pid
             assert first is not None
@@ -363,14 +363,14 @@ class TestKernel:
         monkeypatch.setattr(tun, "DEVICE", "/dev/net/no-such-device")
         with (
             pytest.raises(LinkUnavailableError, match=r"A TUN device cannot be made here \(No such file.*modprobe tun"),
-            Wan(why="").open(),
+            Wan(why="", emulator="tun").open(),
         ):
             pass
 
     def test_a_killed_owner_takes_the_emulator_along(self) -> None:
         program = (
             "import signal\nfrom harness.links import choose\n"
-            "with choose('wan', rtt_ms=5).open() as link:\n"
+            "with choose('wan', rtt_ms=5, emulator='tun').open() as link:\n"
             "    print(link.emulator_pid, flush=True)\n    signal.pause()\n"
         )
         with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as owner:
@@ -433,6 +433,7 @@ def harness(tmp_path: Path) -> Iterator[Program]:
         program.wait_until_all_ended()
 
 
+TUN = ("--set", "emulator=tun")
 ONLY_OPENSSL = ("--set", 'stacks=["openssl", "openssl"]')
 
 
@@ -446,7 +447,7 @@ def link_samples(harness: Program) -> Sequence[LinkSample]:
 class TestCampaign:
     def test_far_is_the_wan_and_everything_about_it_is_recorded(self, harness: Program) -> None:
         small = ("--set", "levels=[1, 2]", "--blocks", "1", "--set", "warm_up=0", "--no-analysis")
-        ended = harness("run", "--preset", "smoke", "--far", *small, *ONLY_OPENSSL, "--out", str(harness.out))
+        ended = harness("run", "--preset", "smoke", "--far", *small, *TUN, *ONLY_OPENSSL, "--out", str(harness.out))
         assert ended.code == 0, ended.said
         assert harness.nothing_is_left()
         assert harness.campaign.name.endswith("-smoke-wan")
@@ -459,6 +460,7 @@ class TestCampaign:
             assert one.rtt_idle_us >= 40_000
             assert one.cpu_emulator is not None
             assert one.cpu_emulator.total_ns > 0
+            assert one.emulator == "tun"
             assert one.dropped == 0
         environment = json.loads((harness.campaign / "environment.json").read_text())
         assert environment["link"]["emulated"] is True
@@ -467,7 +469,7 @@ class TestCampaign:
         assert (found.code, "links.jsonl: has 0 lines for 4 trials." in found.sentence) == (2, True)
 
     def test_a_killed_emulator_fails_the_trial_and_is_replaced(self, harness: Program) -> None:
-        arguments = harness.run_arguments("--link", "wan", *ONLY_OPENSSL, levels="[1, 2, 3]")
+        arguments = harness.run_arguments("--link", "wan", *TUN, *ONLY_OPENSSL, levels="[1, 2, 3]")
         with harness.started(*arguments) as running:
             running.until("2/12 trials")
             harness.kill("links/emulator.py")
