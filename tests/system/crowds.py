@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import itertools
 import json
 import os
 import random
@@ -42,6 +44,32 @@ def open_and_close(_talk: Talk, count: int) -> int:
     for _ in range(count):
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS).close()
     return count
+
+
+def open_until_refused(_talk: Talk) -> tuple[int, str]:
+    """Open sockets until one is refused; return how many there were, and the errno."""
+    with contextlib.ExitStack() as held:
+        for count in itertools.count():
+            try:
+                held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS))
+            except OSError as error:
+                return count, ERRNO_NAMES[error.errno or 0]
+    raise AssertionError
+
+
+def stuck(talk: Talk, port: int, ca: str, count: int) -> None:
+    """Connections over which neither side reads what the other has sent, and more is sent than fits anywhere."""
+    held = [new(ca) for _ in range(count)]
+    for s in held:
+        s.connect(("127.0.0.1", port))
+        s.setblocking(False)
+    while talk.wait():
+        for s in held:
+            while not code(s.send, bytes(65_536)):
+                pass
+        talk.tell()
+    for s in held:
+        s.close()
 
 
 def crowd(talk: Talk, ca: str, mute: int, generous: int, count: int) -> None:
