@@ -93,6 +93,7 @@ class Session:
         """what its connection has carried"""
         self.opened_at_s = time.time()
         """Unix time"""
+        self.since_s = time.monotonic()
         self.pid = 0
         self.inode = 0
         self._outer: Outer | None = None
