@@ -23,7 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.system import zygote
-from tests.system.programs import ANCHORS, ERRNO_NAMES, ERROR, ID, TLS, code, hear_end, new, receive_exactly, string
+from tests.system.programs import (
+    ANCHORS,
+    ERRNO_NAMES,
+    ERROR,
+    ID,
+    TLS,
+    code,
+    hear_end,
+    new,
+    receive_exactly,
+    so_error,
+    string,
+)
 
 if TYPE_CHECKING:
     from tests.system.zygote import Talk
@@ -170,6 +182,23 @@ def verdicts(_talk: Talk, cases: list[dict[str, Any]]) -> list[list[str]]:
             address = ("127.0.0.1", case["port"])
             results.append([code(s.connect, address), string(s, ERROR)])
     return results
+
+
+def judged(talk: Talk, port: int, ca: str, count: int) -> list[list[str]]:
+    """So many connections at once; tell how many have come to an end when asked, and the errno and text of each."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(new(ca)) for _ in range(count)]
+        poll = select.poll()
+        for s in sockets:
+            s.setblocking(False)
+            assert code(s.connect, ("127.0.0.1", port)) == "EINPROGRESS"
+            poll.register(s, select.POLLOUT)
+        talk.tell()
+        while talk.wait():
+            talk.tell(len(poll.poll(0)))
+        while len(poll.poll()) < count:
+            pass
+        return [[so_error(s), string(s, ERROR)] for s in sockets]
 
 
 # -- servers
