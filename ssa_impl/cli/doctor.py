@@ -23,7 +23,10 @@ _SCOPES = {
 
 _CONFINEMENTS = {
     "Landlock": ("ABI {}: ssad's workers reach no files but their own", "workers may read what their user may"),
-    "seccomp filter": ("ssad's workers start no programs and reach no other processes", "workers may make any system call"),
+    "seccomp filter": (
+        "ssad's workers start no programs and reach no other processes",
+        "workers may make any system call",
+    ),
 }
 """what each does where it is in force, and what is missing where it is not"""
 
