@@ -65,3 +65,7 @@ class DaemonError(SsaError):
     """The daemon could not serve: a limit, a missing trust store, its own failure."""
 
     default_errno = _errno.ENOBUFS
+
+
+class LimitError(DaemonError):
+    """The administrator's limit of secure sockets is reached."""

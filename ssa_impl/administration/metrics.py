@@ -16,6 +16,7 @@ from ..errors import (
     CertificateError,
     DaemonError,
     HandshakeTimeoutError,
+    LimitError,
     NetworkError,
     PeerError,
     PolicyError,
@@ -113,6 +114,7 @@ _REASONS: tuple[tuple[type[SsaError], str], ...] = (
     (NetworkError, "network"),
     (PolicyError, "policy"),
     (ApplicationError, "application"),
+    (LimitError, "limit"),
     (DaemonError, "daemon"),
 )
 

@@ -1,4 +1,4 @@
-"""``ssa doctor``: one line for each fact on which a boundary depends, and which one ``ssa run`` would use."""
+"""``ssa doctor``: one line for each fact on which a boundary or the daemon depends, and what ``ssa run`` would use."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..boundary import probe
+from ..hardening import rehearsal
+from ..hardening.process import Hardening
 
 _NEEDED = (5, 14)
 _SCOPES = {
@@ -17,6 +19,16 @@ _SCOPES = {
     2: "only CAP_SYS_PTRACE may trace",
     3: "nobody may trace, until the next boot",
 }
+
+
+_CONFINEMENTS = {
+    "Landlock": ("ABI {}: ssad's workers reach no files but their own", "workers may read what their user may"),
+    "seccomp filter": (
+        "ssad's workers start no programs and reach no other processes",
+        "workers may make any system call",
+    ),
+}
+"""what each does where it is in force, and what is missing where it is not"""
 
 
 class Fact(NamedTuple):
@@ -47,6 +59,8 @@ def examine(daemon: Path) -> Examination:
         _tried("pidfd_getfd", trial.descriptors, "a child's descriptor can be taken"),
         _yama(probe.ptrace_scope()),
         _tried("preload library", preload, "a program was run with it"),
+        *_hardening(rehearsal.rehearse()),
+        _tried("pidfd", rehearsal.pidfd(), "the daemon can wait for a process by descriptor"),
         _daemon(daemon),
     ]
     return Examination(facts, *choose(trial.why_not(), preload))
@@ -107,6 +121,28 @@ def _yama(scope: int | None) -> Fact:
         return Fact(name, True, "Yama is not there, and restricts nothing")
     advice = "" if scope < 2 else "set kernel.yama.ptrace_scope to 1"
     return Fact(name, scope < 2, f"{scope}: {_SCOPES.get(scope, 'unknown')}", advice)
+
+
+def _hardening(worker: Hardening | str) -> list[Fact]:
+    """Say what ssad's workers would be under."""
+    if isinstance(worker, str):
+        none = "not tried, since a worker cannot be hardened at all"
+        return [_tried("no new privileges", worker, ""), *(Fact(name, None, none) for name in _CONFINEMENTS)]
+    return [
+        Fact("no new privileges", True, "ssad's workers gain nothing by starting a program"),
+        *(
+            _confinement(name, in_force, worker.missing)
+            for name, in_force in zip(_CONFINEMENTS, (worker.landlock_abi, worker.filtered), strict=True)
+        ),
+    ]
+
+
+def _confinement(name: str, in_force: int, missing: tuple[str, ...]) -> Fact:
+    works, without = _CONFINEMENTS[name]
+    if in_force:
+        return Fact(name, True, works.format(in_force))
+    reason, _, advice = next((why for why in missing if name in why), "it cannot be used").partition(": ")
+    return Fact(name, False, f"{reason}; {without}", advice)
 
 
 def _daemon(path: Path) -> Fact:

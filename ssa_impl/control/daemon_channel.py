@@ -19,6 +19,7 @@ class DaemonChannel:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._turn = trio.Lock()
         prepare(end)
 
     def fileno(self) -> int:
@@ -40,7 +41,8 @@ class DaemonChannel:
             try:
                 return send(self._end, message, descriptors)
             except BlockingIOError:
-                await trio.lowlevel.wait_writable(self._end)
+                async with self._turn:  # one task at a time can wait for a socket
+                    await trio.lowlevel.wait_writable(self._end)
             except (ConnectionError, OSError):
                 return None
 

@@ -4,6 +4,7 @@
 * ``reloading`` and ``governing`` -- another policy comes into force in all workers or none; ``distribution``: its way.
 * ``enforcing`` -- open connections that another policy forbids are cut. ``rejudging``: who is believed.
 * ``identity`` -- who an application is, looked up by the parent.  ``administering``: the administrator's answers.
+* ``ledger`` -- how many sockets each user has in all workers; ``crowd``: who waits, and gives way.
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket: its channels' requests.  ``sharing`` and ``relocation``: contexts, other workers.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.

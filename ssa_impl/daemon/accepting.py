@@ -13,7 +13,6 @@ import logging
 import os
 import socket
 import zlib
-from collections import OrderedDict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from ..tls.engine import Engine
 from . import naming, reporting, sharing
 from . import session as sessions
 from .connecting import authenticate
+from .crowd import Crowd
 from .inner import ApplicationListener, is_open, present
 from .mail import ALL_OTHERS, Post
 from .outer import Outer
@@ -169,7 +169,7 @@ class Acceptor:
         self.owner = owner
         self._settings = settings
         self._transcript = transcript
-        self._handshakes: OrderedDict[int, trio.CancelScope] = OrderedDict()
+        self._handshakes = Crowd()
         self._queue_turn = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._early: list[socket.socket] = []
@@ -313,14 +313,16 @@ class Acceptor:
         except OSError:  # it has gone
             peer.close()
             return
+        uid = self._transcript.uid
+        self._services.ledger.enter(uid)
         try:
             epoch = self._services.epoch
             if (settings := self._settings) is None:
                 raise DaemonError(self.owner.socket.error_text)
-            self._services.check_room(self._transcript.uid, self.owner.profile, adding=1)
+            self._services.check_room(uid, self.owner.profile)
             engine = Engine(context_for(settings), settings, staple=partial(self._services.staples.look_up, self))
             wire = Wire(peer, engine)
-            if await self._authenticate(peer.fileno(), engine, wire, settings):
+            if await self._authenticate(engine, wire, settings):
                 handed_over = await self._present(peer, address, wire, engine, epoch)
         except SsaError as error:
             reporting.turned_away(self.owner, address, error)
@@ -328,19 +330,13 @@ class Acceptor:
             _log.exception("a defect ended one peer's handshake; the others go on")
         finally:
             if not handed_over:
+                self._services.ledger.leave(uid)
                 peer.close()
 
-    async def _authenticate(self, number: int, engine: Engine, wire: Wire, settings: Settings) -> bool:
+    async def _authenticate(self, engine: Engine, wire: Wire, settings: Settings) -> bool:
         """Shake hands; False when this one had to give way."""
-        while len(self._handshakes) >= self.owner.profile.pending_handshakes:
-            self._handshakes.popitem(last=False)[1].cancel()
-        with trio.CancelScope() as scope:
-            self._handshakes[number] = scope
-            try:
-                await authenticate(engine, wire, settings)
-            finally:
-                if self._handshakes.get(number) is scope:
-                    del self._handshakes[number]
+        with self._handshakes.join(self.owner.profile.pending_handshakes) as scope:
+            await authenticate(engine, wire, settings)
         return not scope.cancelled_caught
 
     async def _present(self, peer: socket.socket, address: Address, wire: Wire, engine: Engine, epoch: int) -> bool:
@@ -362,6 +358,7 @@ class Acceptor:
                 self._waiting -= 1
         state = SecureSocket.accepted(self._services.next_number(), self.owner.socket, engine.negotiated())
         accepted = sessions.Session(self._services, self._transcript.uid, state)
+        accepted.counted_for = self._transcript.uid
         accepted.watched, accepted.pid = self._transcript.watches, self._transcript.pid
         accepted.application, accepted.role = self.owner.application, Role.ACCEPTOR
         accepted.be_connected(engine, wire)

@@ -26,6 +26,7 @@ from ..tls.sessions import SessionCache
 from . import identity, resumption
 from .distribution import pack
 from .hardened import reach_of
+from .ledger import Book
 from .mail import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, RETIRED, Ask, Post, split_forward
 from .processes import Worker, end, give, gone, is_ready, offer, start
 
@@ -72,10 +73,12 @@ class Fleet:
         self._questions: dict[int, _Question] = {}
         self._policy = policy
         self._file = pack(policy)
+        self._book = Book()
 
     def close(self) -> None:
-        """Release the policy's file."""
+        """Release the files that workers share."""
         os.close(self._file)
+        self._book.close()
 
     @property
     def policy(self) -> Policy:
@@ -292,10 +295,14 @@ class Fleet:
             if question.worker is worker:
                 question.answered.set()
         with trio.CancelScope(shield=True):
-            await end(worker)
+            await self._end(worker)
 
     def _start(self, index: int) -> Worker:
-        return start(index, next(self._serials), len(self.workers), self._runtime)
+        return start(index, next(self._serials), len(self.workers), self._runtime, self._book)
+
+    async def _end(self, worker: Worker) -> None:
+        await end(worker)
+        self._book.clear(worker.column)
 
     async def _is_ready(self, worker: Worker) -> bool:
         if not await is_ready(worker):
@@ -313,6 +320,9 @@ class Fleet:
 
     async def hire(self, policy: Policy, file: int) -> list[Worker]:
         """Start a successor for every worker, under a policy that is not in force yet; () when one does not start."""
+        if not self._book.has_room_for(2 * len(self.workers)):  # them, and one for each that has ended meanwhile
+            _log.error("%d workers have retired and still have connections; end some, or restart", len(self.retired))
+            return []
         hired = [self._start(index) for index in range(len(self.workers))]
         ready: list[Worker] = []
 
@@ -337,7 +347,7 @@ class Fleet:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 for worker in hired:
-                    nursery.start_soon(end, worker)
+                    nursery.start_soon(self._end, worker)
 
     def replace(self, hired: Iterable[Worker]) -> list[Worker]:
         """Let successors have the places from now on: new sockets come to them; return who is to retire."""

@@ -21,6 +21,8 @@ from .relocation import Transcript, read
 from .services import Services
 from .session import Session
 
+_SILENT_CHANNELS = 256
+"""of one user in one worker"""
 _CLAIM = struct.Struct("<II")  # request, workers asked
 _INDEX = struct.Struct("<H")
 _UCRED = struct.Struct("iII")
@@ -84,7 +86,9 @@ async def _to_the_end(services: Services, work: Callable[..., Awaitable[None]], 
 async def _open(services: Services, end: socket.socket) -> None:
     """Serve a channel: the first message says whether it is for a new socket or for one that exists."""
     channel = DaemonChannel(end)
-    first = await Session.next_message(channel)
+    first = None
+    with services.silent_channels(_uid(end)).join(_SILENT_CHANNELS):
+        first = await Session.next_message(channel)
     if first is None:
         channel.close()
         return
@@ -104,9 +108,7 @@ async def _claim(services: Services, end: socket.socket, application: int, reque
     try:
         session = services.by_inode.get(os.fstat(application).st_ino)
         if session is not None and session.uid == _uid(end):
-            channel = DaemonChannel(end)
-            await channel.send(Reply(request, 0))
-            session.attach(channel)
+            await session.attach(DaemonChannel(end), request)
             return
         last = services.retiring is not None or asked + 1 >= services.worker_count
         following = RETIRED if last else (services.index + 1) % services.worker_count
@@ -133,6 +135,7 @@ async def _go_on(services: Services, descriptors: list[int]) -> None:
     outer.recall_binding()
     try:
         session = await _remade(services, transcript, outer)
+        session.count(checked=bool(transcript.request))
     except SsaError as error:
         await channel.send(Reply(transcript.request, error.errno))
         channel.close()

@@ -14,6 +14,7 @@ from ..hardening.children import start_module
 from ..hardening.process import NOTHING, Hardening
 from ..policy.policy import Policy
 from .hardened import Reach
+from .ledger import Book
 from .mail import MAX_POST_BYTES, READY
 
 _GRACE_S = 5.0
@@ -31,6 +32,8 @@ class Worker:
     """which start of all this was: no two workers have the same"""
     process: subprocess.Popen[bytes]
     dispatch: socket.socket
+    column: int
+    """what it counts its sockets in (``ledger``)"""
     policy: Policy | None = None
     hardening: Hardening = NOTHING
     reach: Reach = frozenset()
@@ -40,14 +43,15 @@ class Worker:
     serving: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
-def start(index: int, serial: int, worker_count: int, runtime: Path) -> Worker:
-    """Start a process; its first post must be the policy."""
+def start(index: int, serial: int, worker_count: int, runtime: Path, book: Book) -> Worker:
+    """Start a process; its first post must be the policy.  ``book`` is where it counts its sockets."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         ours.setblocking(False)
-        arguments = [str(index), str(worker_count), str(serial), str(runtime)]
-        process = start_module("ssa_impl.daemon.worker", theirs.fileno(), arguments, _MALLOC)
-    return Worker(index, serial, process, ours)
+        column = book.column()
+        arguments = [*map(str, (index, worker_count, serial, column)), str(runtime)]
+        process = start_module("ssa_impl.daemon.worker", [theirs.fileno(), book.file], arguments, _MALLOC)
+    return Worker(index, serial, process, ours, column)
 
 
 async def is_ready(worker: Worker) -> bool:

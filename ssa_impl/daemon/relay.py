@@ -46,6 +46,15 @@ _STALL_S = 30.0
 """how long a peer may refuse to read before we look whether anybody is left to send for"""
 
 
+MOST_BYTES = 5 << 18
+"""What a connection takes at most of this process's memory, but for its context and its options.  The parts, in KiB:
+
+down, what OpenSSL was fed and has not decrypted (a receive and the beginning of a record; its buffer has a third more
+than it needs) 364, and what the application has not read 256; up, what OpenSSL has encrypted 176, and what the peer has
+not read 132; answers that the peer has not read 64, and those to one more receive 64; and for OpenSSL's state, the
+certificates and the tasks 224.  A handshake takes less: its messages have at most 128, and nothing goes up or down.
+"""
+
 _scratch = memoryview(bytearray(_WIRE_BYTES))
 """where a worker receives and decrypts; nothing in it outlives the synchronous step that filled it"""
 

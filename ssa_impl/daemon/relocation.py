@@ -9,12 +9,53 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..abi import IPPROTO_TLS, MAX_VALUE_BYTES
+from ..errors import DaemonError
+
 Option = tuple[int, int, bytes]
 """level, name, value"""
+_MOST_BYTES = 16 * MAX_VALUE_BYTES
+"""of all options of one socket: as much as the largest file that one can name"""
+_EACH_BYTES = 64
+"""what an option takes beside its value"""
+
+
+class Options:
+    """What one socket was told, in order: of the wire's options the last value each, and of all no more than there is
+    room for, since a program can set options for ever.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[object, Option] = {}
+        self._bytes = 0
+
+    def __iter__(self) -> Iterator[Option]:
+        return iter(self._told.values())
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def require_room(self, option: Option) -> None:
+        """Raise DaemonError(ENOBUFS) when this one would be too much."""
+        if self._bytes + _size(option) > _MOST_BYTES:
+            raise DaemonError(f"the options of one socket may have {_MOST_BYTES} bytes together, and no more")
+
+    def add(self, option: Option) -> None:
+        """Note one that has been set."""
+        level, name, _ = option
+        key = object() if level == IPPROTO_TLS else (level, name)
+        if (before := self._told.pop(key, None)) is not None:
+            self._bytes -= _size(before)
+        self._told[key] = option
+        self._bytes += _size(option)
+
+
+def _size(option: Option) -> int:
+    return len(option[2]) + _EACH_BYTES
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _carried(session: Session) -> Fields:
     return {
         "received_bytes": session.traffic.received_bytes,
         "sent_bytes": session.traffic.sent_bytes,
-        "duration_s": time.time() - session.opened_at_s,
+        "duration_s": time.monotonic() - session.since_s,
     }
 
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 import trio
 
 from ..administration.metrics import Counts
-from ..errors import DaemonError
+from ..errors import LimitError
 from ..keys.holding import Keys
 from ..policy.model import Profile
 from ..policy.policy import Application, Policy
+from .crowd import Crowd
 from .identity import Identities
 from .inner import InnerListener
+from .ledger import Ledger
 from .mail import PARENT, RETIRED, Post, forwarded
 from .naming import renew_listeners
 from .relocation import Option
@@ -87,8 +90,9 @@ class Services:
     """whose turn it is to verify a chain again: between one and the next, connections have theirs"""
     counts: Counts = field(default_factory=Counts)
     """what is shown as metrics"""
-    open_sockets: Counter[int] = field(default_factory=Counter)
-    """how many each user has"""
+    ledger: Ledger = field(default_factory=Ledger)
+    """how many sockets each user has, in all workers"""
+    _silent: WeakValueDictionary[int, Crowd] = field(default_factory=WeakValueDictionary)
     _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
     sessions: Sessions = field(init=False)
     """TLS sessions that initiators can resume"""
@@ -145,10 +149,18 @@ class Services:
     def _has_peers_under_way(self) -> bool:
         return any(acceptor.is_busy for acceptor in self.acceptors.values())
 
-    def check_room(self, uid: int, profile: Profile, adding: int = 0) -> None:
-        """Raise DaemonError(ENOBUFS) when this user has more sockets than the profile allows."""
-        if self.open_sockets[uid] + adding > profile.sockets_per_user:
-            raise DaemonError(f"the limit of {profile.sockets_per_user} secure sockets is reached")
+    def silent_channels(self, uid: int) -> Crowd:
+        """Return a user's channels that have said nothing yet."""
+        return self._silent.setdefault(uid, Crowd())
+
+    def check_room(self, uid: int, profile: Profile) -> None:
+        """Raise LimitError(ENOBUFS) when, with what was counted just now, there are more sockets than are allowed."""
+        if self.ledger.held(uid) > profile.sockets_per_user:
+            limit = f"{profile.sockets_per_user} secure sockets for one user is reached"
+            raise LimitError(f"the limit of {limit} {profile.rule('sockets_per_user')}")
+        if self.ledger.held() > self.policy.daemon.sockets:
+            limit = f"{self.policy.daemon.sockets} secure sockets for all users is reached"
+            raise LimitError(f"the limit of {limit} ([daemon] sockets)")
 
     def share_context(self, handle: int, context: SharedContext) -> None:
         """Remember what a handle stands for, the ones used last."""

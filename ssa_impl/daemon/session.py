@@ -13,7 +13,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import trio
 
@@ -37,7 +37,7 @@ from ..control.messages import (
     SetOption,
     Upgrade,
 )
-from ..errors import ApplicationError, DaemonError, NetworkError, SsaError
+from ..errors import ApplicationError, DaemonError, LimitError, NetworkError, SsaError
 from ..policy.contexts import context_for
 from ..policy.model import Identity, Profile, Request, Role, Settings
 from ..policy.policy import Application
@@ -53,10 +53,12 @@ from .identity import from_fields
 from .inner import ApplicationListener, are_streams, is_open
 from .outer import Outer
 from .relay import Wire
-from .relocation import Option, Transcript
+from .relocation import Option, Options, Transcript
 from .services import Services
 
 _log = logging.getLogger("ssad")
+_REQUESTS = 16
+"""connects and upgrades of one socket that are not answered yet, or carry its connection"""
 _INT = struct.Struct("=i")
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 Heard = tuple[Message, list[int]]
@@ -81,14 +83,17 @@ class Session:
         self.hostname = ""
         """the name that the peer must prove"""
         self.socket = state or SecureSocket(services.next_number(), services.profile_for(Application(0, uid)), self.key)
+        self.counted_for: int | None = None
+        """whose socket the ledger counts it as, None while it does not"""
         self.watched = True
         """whether the boundary reads its channel at all times"""
-        self.options: list[Option] = []
+        self.options = Options()
         """all that was set, for another worker or another socket to hear again"""
         self.traffic = Traffic(self.profile.name)
         """what its connection has carried"""
         self.opened_at_s = time.time()
         """Unix time"""
+        self.since_s = time.monotonic()
         self.pid = 0
         self.inode = 0
         self._outer: Outer | None = None
@@ -98,6 +103,8 @@ class Session:
         self.shares_context = False
         self.channels: list[DaemonChannel] = []
         self.reset_done = trio.Event()
+        self._requests = 0
+        self._fewer = trio.Event()
         self.boundary_gone = trio.Event()
         self._nursery: trio.Nursery | None = None
         self.engine: Engine | None = None
@@ -168,7 +175,7 @@ class Session:
     async def _live(
         self, channel: DaemonChannel, first: Heard | None, carried: tuple[socket.socket, Wire, Engine] | None
     ) -> None:
-        self.services.open_sockets[self.uid] += 1
+        self.count(checked=False)
         self.services.live.add(self)
         self.services.counts.opened(self.traffic)
         try:
@@ -177,7 +184,7 @@ class Session:
                     self._nursery.start_soon(carry_accepted, self, channel, *carried)
                 await self._attend(channel, first)
         finally:
-            self.services.open_sockets[self.uid] -= 1
+            self.discount()
             self.services.live.discard(self)
             self.services.counts.closed(self.traffic)
             self.services.look_whether_quiet()
@@ -187,20 +194,52 @@ class Session:
             if self._outer is not None:
                 self._outer.socket.close()
 
-    def attach(self, channel: DaemonChannel) -> None:
-        """Serve another process's channel too."""
-        if self._nursery is None:
+    def count(self, *, checked: bool) -> None:
+        """Be one of the user's sockets, once.  Raises LimitError(ENOBUFS), where that is checked."""
+        if self.counted_for is None:
+            self.counted_for = self.uid
+            self.services.ledger.enter(self.uid)
+        if checked:
+            try:
+                self._check_room()
+            except LimitError:
+                self.discount()
+                raise
+
+    def discount(self) -> None:
+        """Be counted no more."""
+        if self.counted_for is not None:
+            self.services.ledger.leave(self.counted_for)
+            self.counted_for = None
+
+    async def attach(self, channel: DaemonChannel, request: int) -> None:
+        """Serve another process's channel too, which takes as much as a socket and is counted like one."""
+        assert self._nursery is not None  # who is known by an inode has begun
+        self.services.ledger.enter(self.uid)
+        try:
+            self._check_room()
+        except LimitError as error:
+            self.services.ledger.leave(self.uid)
+            await channel.send(Reply(request, error.errno))
             channel.close()
             return
+        await channel.send(Reply(request, 0))
         if self.boundary_gone.is_set():
             self.boundary_gone = trio.Event()
-        self._nursery.start_soon(self._attend, channel, None)
+        self._nursery.start_soon(self._attend_another, channel)
+
+    async def _attend_another(self, channel: DaemonChannel) -> None:
+        try:
+            await self._attend(channel, None)
+        finally:
+            self.services.ledger.leave(self.uid)
 
     async def _attend(self, channel: DaemonChannel, first: Heard | None) -> None:
         self.channels.append(channel)
         if first is not None:
             await self._take(channel, *first)
-        while (heard := await self._hear(channel)) is not None:
+        refused = first is not None and self._outer is None  # there is no socket, and nothing else to be said
+        while not refused and (heard := await self._hear(channel)) is not None:
             await self._take(channel, *heard)
         channel.close()
         self.channels.remove(channel)
@@ -270,11 +309,11 @@ class Session:
                 close_all(descriptors)
                 await binding.bind(self, channel, message)
             case Connect() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
-                self._nursery.start_soon(connecting.connect, self, channel, message, _unix(descriptors[0]))
+                await self._beside(connecting.connect, channel, message, _unix(descriptors[0]))
             case Listen() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
                 await accepting.listen(self, self._nursery, channel, message, _unix(descriptors[0]))
             case Upgrade() if len(descriptors) == 3 - message.blocking and are_streams(descriptors, *_FAMILIES):
-                self._nursery.start_soon(connecting.upgrade, self, channel, message, descriptors)
+                await self._beside(connecting.upgrade, channel, message, descriptors)
             case SetOption(_, level, Opt.TLS_CONTEXT) if level == IPPROTO_TLS and sharing.is_elsewhere(self, message):
                 close_all(descriptors)
                 await sharing.move(self, channel, message)
@@ -289,6 +328,22 @@ class Session:
                 await naming.set_named(self, channel, message)
             case _:
                 await channel.send(self._answer(message, descriptors))
+
+    async def _beside(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Serve a request that takes its time; who has too many of them is heard no further until one is answered."""
+        assert self._nursery is not None
+        while self._requests >= _REQUESTS:
+            self._fewer = trio.Event()
+            await self._fewer.wait()
+        self._requests += 1
+        self._nursery.start_soon(self._count_down_after, work, *arguments)
+
+    async def _count_down_after(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        try:
+            await work(self, *arguments)
+        finally:
+            self._requests -= 1
+            self._fewer.set()
 
     def _answer(self, message: Message, descriptors: list[int]) -> Reply:
         try:
@@ -338,13 +393,20 @@ class Session:
                 raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
             if self.services.draining is not None:
                 raise DaemonError("the daemon is about to end", errno.ENOTCONN)
-            self.services.check_room(self.uid, self.profile)
+            self._check_room()
             self._outer = Outer(hello.family)
             self.pid, self.watched = hello.pid, hello.watches
         elif not descriptors:
             raise ApplicationError("a socket was opened on this channel already", errno.EOPNOTSUPP)
         if descriptors:
             self.be_found_by(os.fstat(descriptors[0]).st_ino)
+
+    def _check_room(self) -> None:
+        try:
+            self.services.check_room(self.uid, self.profile)
+        except LimitError as error:
+            reporting.refused(self, error)
+            raise
 
     def be_found_by(self, inode: int) -> None:
         """Let other processes claim this socket by the inode of the application's descriptor."""
@@ -371,6 +433,7 @@ class Session:
         """Take one option of any level; raises SsaError."""
         if (level, name) == (socket.IPPROTO_TCP, TCP_UPGRADE_TLS):
             raise ApplicationError("this is a TLS socket already", errno.EOPNOTSUPP)
+        self.options.require_room((level, name, value))
         if level != IPPROTO_TLS:
             self.outer().set_option(level, name, value)
         elif name == Opt.TLS_CONTEXT:
@@ -380,7 +443,7 @@ class Session:
             self.socket.set_option(name, value)
             if name == Opt.TLS_TRUSTED_PEER_CERTIFICATES:
                 self._check_anchors()
-        self.options.append((level, name, value))
+        self.options.add((level, name, value))
 
     def replay(self, options: Iterable[Option]) -> None:
         """Hear again what another socket was told; raises SsaError."""

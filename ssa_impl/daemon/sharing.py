@@ -64,6 +64,7 @@ async def move(session: Session, channel: DaemonChannel, request: SetOption) -> 
     """Let the worker that knows the context go on with this socket, and answer."""
     home = session.services.home_of(session.socket.check_context(request.value))
     assert home is not None
+    session.discount()
     file = write(transcript(session, request))
     try:
         descriptors = [file, channel.fileno(), session.outer().socket.fileno()]
@@ -76,6 +77,7 @@ async def move(session: Session, channel: DaemonChannel, request: SetOption) -> 
 
 async def move_on(session: Session, channel: DaemonChannel) -> None:
     """Let the worker that succeeds this one go on with this socket."""
+    session.discount()
     file = write(transcript(session))
     try:
         descriptors = [file, channel.fileno(), session.outer().socket.fileno()]

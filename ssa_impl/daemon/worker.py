@@ -1,7 +1,7 @@
 """A worker: one process, one trio loop, its own contexts; it serves the channels that the parent hands to it.
 
-Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD INDEX WORKERS SERIAL RUNTIME_DIR``.  It ends when the parent
-does, or has what it must serve no more.
+Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD LEDGER_FD INDEX WORKERS SERIAL COLUMN RUNTIME_DIR``.  It ends
+when the parent does, or has what it must serve no more.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import resource
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -25,6 +26,7 @@ from ..hardening.process import harden_worker
 from .distribution import unpack
 from .hardened import options_of
 from .inner import InnerListener
+from .ledger import Ledger
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
 from .services import Services
@@ -32,7 +34,9 @@ from .services import Services
 _log = logging.getLogger("ssad")
 
 
-async def serve(dispatch: socket.socket, index: int, worker_count: int, serial: int, runtime: Path) -> None:
+async def serve(
+    dispatch: socket.socket, index: int, worker_count: int, serial: int, runtime: Path, *, ledger: Ledger
+) -> None:
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(runtime / f"worker-{os.getpid()}.inner")
     dispatch.setblocking(False)
@@ -47,7 +51,9 @@ async def serve(dispatch: socket.socket, index: int, worker_count: int, serial: 
             def start(serve_one: Callable[..., Awaitable[object]], *arguments: object) -> None:
                 nursery.start_soon(_guarded, serve_one, *arguments)
 
-            services = Services(policy, index, worker_count, runtime, listener, dispatch, start, serial=serial)
+            services = Services(
+                policy, index, worker_count, runtime, listener, dispatch, start, serial=serial, ledger=ledger
+            )
             while received := await _next_post(dispatch):
                 deliver(services, *received)
             nursery.cancel_scope.cancel()
@@ -90,8 +96,9 @@ def raise_descriptor_limit() -> None:
 
 def main() -> None:
     """Entry point of the worker process."""
-    index, worker_count, serial = map(int, sys.argv[2:5])
-    runtime = Path(sys.argv[5])
+    ledger_file, index, worker_count, serial, column = map(int, sys.argv[2:7])
+    runtime = Path(sys.argv[7])
+    ledger = Ledger(ledger_file, column)
     configure(LogOptions.from_environment(), worker=True)
     leave_signals_to_the_parent()
     raise_descriptor_limit()
@@ -99,7 +106,7 @@ def main() -> None:
     gc.set_threshold(20_000, 20, 50)  # a connection leaves little garbage, and looking for it costs
     with socket.socket(fileno=int(sys.argv[1])) as dispatch:
         try:
-            trio.run(serve, dispatch, index, worker_count, serial, runtime)
+            trio.run(partial(serve, dispatch, index, worker_count, serial, runtime, ledger=ledger))
         except CannotHarden as why:
             _log.error("%s", why)
             sys.exit(1)

@@ -4,7 +4,7 @@
 * ``capabilities`` -- which of root's rights are kept, and what for.
 * ``landlock`` -- which files can be reached at all.  ``places`` -- which of them a worker needs.
 * ``filter`` -- which system calls can be made at all: a classic BPF program (pure).
-* ``process`` -- all of it in the right order, and what is in force.
+* ``process`` -- all of it in the right order, and what is in force.  ``rehearsal`` -- what would be, tried in a child.
 
 Nothing here can be taken back; it holds for the process and for all that it starts.  Where the kernel lacks something,
 that is said (``Hardening.missing``), and whoever demanded it gets an error instead of a process.

@@ -13,14 +13,14 @@ GROUP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 def start_module(
-    module: str, descriptor: int, arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None
+    module: str, descriptors: Sequence[int], arguments: Sequence[str] = (), variables: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start ``python -m module DESCRIPTOR ARGUMENTS``; the descriptor is inherited, and GROUP_SIGNALS are blocked."""
+    """Start ``python -m module DESCRIPTORS ARGUMENTS``; the descriptors are inherited, GROUP_SIGNALS are blocked."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, GROUP_SIGNALS)
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", module, str(descriptor), *arguments],
-            pass_fds=[descriptor],
+            [sys.executable, "-m", module, *map(str, descriptors), *arguments],
+            pass_fds=descriptors,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(variables or {})},
         )

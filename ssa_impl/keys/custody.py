@@ -136,7 +136,7 @@ class KeyKeeper:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             prepare(ours)
-            self._process = start_module("ssa_impl.keys.keeper", theirs.fileno())
+            self._process = start_module("ssa_impl.keys.keeper", [theirs.fileno()])
         self._control = ours
 
     def _hang_up(self) -> None:

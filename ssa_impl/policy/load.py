@@ -16,11 +16,12 @@ from .files import PolicyPaths, read_documents
 from .model import DaemonLimits, NamedKey, Origin, Profile
 from .patterns import executables
 from .policy import Policy, Rule
-from .shapes import boolean, number, one_or_more, path, text
+from .shapes import boolean, number, one_or_more, path, text, whole
 from .tables import Complaints, Table, Tables, gather
 
 _DAEMON: dict[str, Callable[[object], Any]] = {
     "drain_timeout_s": number(0, 86_400),
+    "sockets": whole(1, 10_000_000),
     "require_landlock": boolean,
 }
 _KEY: dict[str, Callable[[object], Any]] = {

@@ -68,7 +68,7 @@ class Profile:
     pending_handshakes: int = 1024
     """handshakes of one listener under way in one worker; the oldest gives way"""
     sockets_per_user: int = 16_384
-    """secure sockets of one user in one worker; socket() fails with ENOBUFS beyond, and peers are turned away"""
+    """secure sockets of one user; socket() fails with ENOBUFS beyond, and peers are turned away"""
     ciphers: tuple[str, ...] = field(default_factory=default_ciphers)
     """cipher suites allowed, OpenSSL's names, best first"""
     session_reuse_allowed: bool = True
@@ -122,6 +122,8 @@ class DaemonLimits:
 
     drain_timeout_s: float = 0.0
     """how long open connections may go on after the daemon was asked to stop"""
+    sockets: int = 65_536
+    """secure sockets of all users together"""
     require_landlock: bool = False
     """whether workers must be under Landlock: ssad does not start where the kernel has none"""
 

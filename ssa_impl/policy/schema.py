@@ -111,7 +111,7 @@ _ROWS = (
     Key("pending_handshakes", "1 to 65536", shapes.whole(1, 65_536), _field("pending_handshakes"),
         "handshakes of one listener under way in one worker; the oldest gives way"),
     Key("sockets_per_user", "1 to 1000000", shapes.whole(1, 1_000_000), _field("sockets_per_user"),
-        "secure sockets of one user in one worker; socket() fails with ENOBUFS beyond"),
+        "secure sockets of one user, peers in a handshake included; beyond, socket() fails with ENOBUFS"),
 )  # fmt: skip
 
 KEYS = {key.name: key for key in _ROWS}

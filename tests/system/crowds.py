@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import itertools
 import json
 import os
 import random
@@ -21,7 +23,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.system import zygote
-from tests.system.programs import ANCHORS, ERRNO_NAMES, ERROR, ID, TLS, code, hear_end, new, receive_exactly, string
+from tests.system.programs import (
+    ANCHORS,
+    ERRNO_NAMES,
+    ERROR,
+    ID,
+    TLS,
+    code,
+    hear_end,
+    new,
+    receive_exactly,
+    so_error,
+    string,
+)
 
 if TYPE_CHECKING:
     from tests.system.zygote import Talk
@@ -42,6 +56,32 @@ def open_and_close(_talk: Talk, count: int) -> int:
     for _ in range(count):
         socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS).close()
     return count
+
+
+def open_until_refused(_talk: Talk) -> tuple[int, str]:
+    """Open sockets until one is refused; return how many there were, and the errno."""
+    with contextlib.ExitStack() as held:
+        for count in itertools.count():
+            try:
+                held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS))
+            except OSError as error:
+                return count, ERRNO_NAMES[error.errno or 0]
+    raise AssertionError
+
+
+def stuck(talk: Talk, port: int, ca: str, count: int) -> None:
+    """Connections over which neither side reads what the other has sent, and more is sent than fits anywhere."""
+    held = [new(ca) for _ in range(count)]
+    for s in held:
+        s.connect(("127.0.0.1", port))
+        s.setblocking(False)
+    while talk.wait():
+        for s in held:
+            while not code(s.send, bytes(65_536)):
+                pass
+        talk.tell()
+    for s in held:
+        s.close()
 
 
 def crowd(talk: Talk, ca: str, mute: int, generous: int, count: int) -> None:
@@ -142,6 +182,23 @@ def verdicts(_talk: Talk, cases: list[dict[str, Any]]) -> list[list[str]]:
             address = ("127.0.0.1", case["port"])
             results.append([code(s.connect, address), string(s, ERROR)])
     return results
+
+
+def judged(talk: Talk, port: int, ca: str, count: int) -> list[list[str]]:
+    """So many connections at once; tell how many have come to an end when asked, and the errno and text of each."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(new(ca)) for _ in range(count)]
+        poll = select.poll()
+        for s in sockets:
+            s.setblocking(False)
+            assert code(s.connect, ("127.0.0.1", port)) == "EINPROGRESS"
+            poll.register(s, select.POLLOUT)
+        talk.tell()
+        while talk.wait():
+            talk.tell(len(poll.poll(0)))
+        while len(poll.poll()) < count:
+            pass
+        return [[so_error(s), string(s, ERROR)] for s in sockets]
 
 
 # -- servers

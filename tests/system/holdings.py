@@ -34,6 +34,12 @@ def resident_bytes(pid: int) -> int:
     return 1024 * int(found[1])
 
 
+def private_bytes(pid: int) -> int:
+    """Return how much memory a process has that no other has a part in."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text("ascii")
+    return 1024 * sum(int(kib) for kib in re.findall(r"^(?:Private_\w+|Swap):\s+(\d+) kB", rollup, re.MULTILINE))
+
+
 def comes_back_to(before: Holdings) -> None:
     """Wait until the processes hold exactly what they held."""
 

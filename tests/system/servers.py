@@ -11,6 +11,7 @@ import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from tests.certificates import authority
 from tests.system.waiting import PATIENCE_S
@@ -24,11 +25,17 @@ Behaviour = Callable[[socket.socket, "Server"], None]
 class Server:
     """A listener whose every connection gets a thread; what the threads met is kept for the test."""
 
-    def __init__(self, behave: Behaviour, family: int = socket.AF_INET) -> None:
+    def __init__(self, behave: Behaviour, family: int = socket.AF_INET, path: Path | None = None) -> None:
+        """``path``: a unix socket's, instead of a port on loopback."""
         self._behave = behave
-        self._listener = socket.create_server(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family)
+        if path is None:
+            host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
+            self._listener = socket.create_server((host, 0), family=family)
+            self.port: int = self._listener.getsockname()[1]
+        else:
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._listener.bind(str(path))
         self._listener.listen(256)
-        self.port: int = self._listener.getsockname()[1]
         self.seen: queue.SimpleQueue[str] = queue.SimpleQueue()
         """one word about each connection, when it is over"""
         self.accepted: queue.SimpleQueue[tuple[str, int]] = queue.SimpleQueue()
@@ -80,9 +87,9 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(behave: Behaviour, family: int = socket.AF_INET) -> Iterator[Server]:
+def serving(behave: Behaviour, family: int = socket.AF_INET, path: Path | None = None) -> Iterator[Server]:
     """Serve for the length of a test."""
-    server = Server(behave, family)
+    server = Server(behave, family, path)
     try:
         yield server
     finally:

@@ -14,12 +14,16 @@ import os
 import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 import trio
 
-_REQUESTS_AT_ONCE = 64
+_REQUESTS_AT_ONCE = 256
+_REQUESTS_TO_ONE = 32
+"""to one address: a responder that hangs keeps nobody from asking another one"""
 _HEADER_BYTES = 65_536
 _limit = trio.CapacityLimiter(_REQUESTS_AT_ONCE)
+_limits: WeakValueDictionary[tuple[str, int], trio.CapacityLimiter] = WeakValueDictionary()
 
 
 class FetchError(Exception):
@@ -43,7 +47,7 @@ async def fetch(url: str, bounds: Bounds, body: bytes | None = None, content_typ
     if body is not None:
         lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     head = "\r\n".join([*lines, "", ""]).encode("ascii")
-    async with _limit:
+    async with _limits.setdefault((host, port), trio.CapacityLimiter(_REQUESTS_TO_ONE)), _limit:
         return _content(await _exchange(host, port, head + (body or b""), bounds), bounds)
 
 

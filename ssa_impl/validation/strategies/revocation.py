@@ -127,8 +127,8 @@ class Revocation(Strategy):
         for source in self._sources:
             try:
                 if source == "cached":
-                    answer = self._cached(key, case.now)
-                elif source == "stapled":
+                    return self._cached(key, case.now)
+                if source == "stapled":
                     answer = _stapled(pair, case, stapled=stapled)
                 elif source == "ocsp":
                     answer, _ = await self._responders.ask(*pair, case.now)
@@ -137,7 +137,7 @@ class Revocation(Strategy):
             except NoAnswer as none:
                 said.append(f"{source}: {none}")
                 continue
-            self._answers.keep(key, answer, answer.until)
+            self._answers.keep(key, answer, answer.until, case.now)
             return answer
         raise NoAnswer("; ".join(said))
 
@@ -179,7 +179,7 @@ class Revocation(Strategy):
             content = await fetch(address, self._crl)
             lists = await in_thread(crl.load, content)
         answer = await in_thread(crl.read, lists, *pair, now, "CRL")
-        self._lists.keep(address, lists, answer.until)
+        self._lists.keep(address, lists, answer.until, now)
         return answer
 
 

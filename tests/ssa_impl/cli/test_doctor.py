@@ -11,10 +11,13 @@ import pytest
 from ssa_impl.boundary import probe
 from ssa_impl.boundary.probe import SeccompTrial
 from ssa_impl.cli import doctor
+from ssa_impl.hardening import landlock, rehearsal
+from ssa_impl.hardening.process import Hardening
 
 Machine = Callable[..., doctor.Examination]
 BUSY = "the process is already under another notifying filter: one per process tree is allowed"
 WORKS = SeccompTrial("", "", "")
+CONFINED = Hardening(1000, (), landlock_abi=7, filtered=True)
 
 
 @pytest.fixture
@@ -27,11 +30,13 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
         scope: int | None = None,
         daemon: str = "",
         release: str = "6.18.0",
+        worker: Hardening | str = CONFINED,
     ) -> doctor.Examination:
         monkeypatch.setattr(probe, "try_seccomp", lambda: trial)
         monkeypatch.setattr(probe, "try_preload", lambda: preload)
         monkeypatch.setattr(probe, "ptrace_scope", lambda: scope)
         monkeypatch.setattr(probe, "is_reachable", lambda _path: daemon)
+        monkeypatch.setattr(rehearsal, "rehearse", lambda: worker)
         monkeypatch.setattr("platform.release", lambda: release)
         return doctor.examine(Path("/place/control.sock"))
 
@@ -98,6 +103,43 @@ def test_kernel(machine: Machine, release: str, ok: bool) -> None:
 @pytest.mark.parametrize(("scope", "ok"), [(None, True), (0, True), (1, True), (2, False), (3, False), (7, False)])
 def test_yama(machine: Machine, scope: int | None, ok: bool) -> None:
     assert facts(machine(scope=scope))["ptrace_scope"] is ok
+
+
+def fact(examination: doctor.Examination, name: str) -> doctor.Fact:
+    return next(fact for fact in examination.facts if fact.name == name)
+
+
+def test_what_workers_would_lack_and_what_would_make_it_work(machine: Machine) -> None:
+    no_landlock = "this kernel has no Landlock: it needs CONFIG_SECURITY_LANDLOCK, and landlock in lsm="
+    no_filter = "no seccomp filter: Function not implemented"
+    bare = machine(worker=Hardening(1000, (), missing=(no_landlock, no_filter)))
+    assert fact(bare, "Landlock") == doctor.Fact(
+        "Landlock",
+        False,
+        "this kernel has no Landlock; workers may read what their user may",
+        "it needs CONFIG_SECURITY_LANDLOCK, and landlock in lsm=",
+    )
+    assert fact(bare, "seccomp filter").ok is False
+    assert fact(bare, "no new privileges").ok is True
+    assert bare.boundary == "seccomp"  # applications are served all the same
+    assert fact(machine(), "Landlock").found.startswith("ABI 7: ")
+
+
+def test_a_worker_that_cannot_be_hardened_at_all(machine: Machine) -> None:
+    found = facts(machine(worker="this process cannot be hardened: Operation not permitted"))
+    assert (found["no new privileges"], found["Landlock"], found["seccomp filter"]) == (False, None, None)
+
+
+def test_the_rehearsal_says_what_this_machine_has_and_leaves_this_process_as_it_was() -> None:
+    before = Path("/proc/self/status").read_text("ascii")
+    found = rehearsal.rehearse()
+    assert isinstance(found, Hardening)
+    assert found.landlock_abi == landlock.abi()
+    assert bool(found.missing) is not (bool(found.landlock_abi) and found.filtered)
+    for line in ("NoNewPrivs", "Seccomp", "CapEff"):
+        assert [row for row in before.splitlines() if row.startswith(f"{line}:")] == [
+            row for row in Path("/proc/self/status").read_text("ascii").splitlines() if row.startswith(f"{line}:")
+        ]
 
 
 def test_the_daemon_is_not_what_the_exit_code_is_about(machine: Machine) -> None:

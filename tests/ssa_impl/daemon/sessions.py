@@ -376,6 +376,7 @@ class Worker:
                 close_all(self.mail.receive_nowait()[2])
             except trio.WouldBlock:
                 break
+        self.services.ledger.close()
         for end in (self._dispatch, self._parents, self._listener):
             end.close()
 

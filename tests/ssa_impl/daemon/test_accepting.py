@@ -331,6 +331,22 @@ def test_peers_beyond_the_users_limit_are_turned_away() -> None:
     play(scene, profile=Profile(sockets_per_user=2))
 
 
+def test_a_peer_counts_from_the_beginning_of_its_handshake() -> None:
+    async def scene(booth: Booth, _peer: Peer) -> None:
+        address = await serving(booth)
+        silent = await dial(address)
+        await wait_all_tasks_blocked(0.05)
+        another = await call(address)
+        with pytest.raises((EOFError, ConnectionResetError)):
+            await another.shake_hands()
+        another.connection.close()
+        silent.close()
+        await wait_all_tasks_blocked(0.05)
+        await part(*await meet(booth, address))
+
+    play(scene, profile=Profile(sockets_per_user=2))
+
+
 # -- the application's queue
 
 

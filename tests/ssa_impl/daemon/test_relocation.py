@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssa_impl.abi import MAX_VALUE_BYTES
-from ssa_impl.daemon.relocation import Transcript, read, write
+from ssa_impl.abi import IPPROTO_TLS, MAX_VALUE_BYTES
+from ssa_impl.daemon.relocation import Options, Transcript, read, write
+from ssa_impl.errors import DaemonError
 from tests.ssa_impl.outcomes import open_descriptors
 
 INTS = st.integers(-(2**31), 2**31 - 1)
@@ -55,3 +58,20 @@ def test_it_can_be_read_again_and_is_nobodys_after_the_last_copy_is_closed() -> 
     os.close(file)
     os.close(copy)
     assert open_descriptors() == before
+
+
+def test_of_the_wires_options_the_last_values_are_kept_and_of_all_no_more_than_there_is_room_for() -> None:
+    options = Options()
+    for number in range(100_000):
+        option = (6, 1, number.to_bytes(4, "little"))
+        options.require_room(option)
+        options.add(option)
+    assert list(options) == [option]
+    large = (IPPROTO_TLS, 87, bytes(MAX_VALUE_BYTES))
+    for _ in range(15):
+        options.require_room(large)
+        options.add(large)
+    with pytest.raises(DaemonError, match="options of one socket") as caught:
+        options.require_room(large)
+    assert caught.value.errno == errno.ENOBUFS
+    assert list(options) == [option] + [large] * 15

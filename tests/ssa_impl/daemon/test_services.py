@@ -26,8 +26,8 @@ from ssa_impl.daemon.mail import (
     split_forward,
 )
 from ssa_impl.daemon.services import Services, SharedContext
-from ssa_impl.errors import DaemonError
-from ssa_impl.policy.model import Profile
+from ssa_impl.errors import LimitError
+from ssa_impl.policy.model import DaemonLimits, Profile
 from ssa_impl.policy.policy import Policy
 
 Make = Callable[..., Services]
@@ -48,9 +48,14 @@ def make(tmp_path: Path, ends: tuple[socket.socket, socket.socket]) -> Iterator[
     listener = InnerListener(tmp_path / "inner")
 
     def made(index: int = 0, worker_count: int = 2, profile: Profile = Profile()) -> Services:  # noqa: B008
-        return Services(Policy({"default": profile}), index, worker_count, tmp_path, listener, ends[0], lambda *_: None)
+        policy = Policy({"default": profile})
+        all_made.append(Services(policy, index, worker_count, tmp_path, listener, ends[0], lambda *_: None))
+        return all_made[-1]
 
+    all_made: list[Services] = []
     yield made
+    for services in all_made:
+        services.ledger.close()
     listener.close()
 
 
@@ -71,6 +76,7 @@ def test_a_number_says_which_worker_gave_it(make: Make) -> None:
 @given(handle=st.integers(0, 2**64 - 1))
 def test_any_number_has_a_home_or_none(handle: int) -> None:
     services = Services(Policy(), 0, 3, Path(), None, None, lambda *_: None)  # type: ignore[arg-type]
+    services.ledger.close()
     assert services.home_of(handle) in {0, 1, 2, None}
 
 
@@ -99,12 +105,27 @@ def test_the_contexts_that_were_shared_last_are_kept(make: Make) -> None:
 
 def test_a_user_has_as_many_sockets_as_the_policy_allows(make: Make) -> None:
     services, two = make(), Profile(sockets_per_user=2)
-    services.check_room(1000, two, adding=2)
-    services.open_sockets[1000] = 2
+    for _ in range(2):
+        services.ledger.enter(1000)
+        services.check_room(1000, two)
+    services.check_room(1001, two)
+    services.ledger.enter(1000)
+    with pytest.raises(LimitError, match="limit of 2 secure sockets for one user") as caught:
+        services.check_room(1000, two)
+    assert caught.value.errno == errno.ENOBUFS
+    services.ledger.leave(1000)
     services.check_room(1000, two)
-    services.check_room(1001, two, adding=1)
-    with pytest.raises(DaemonError, match="limit of 2") as caught:
-        services.check_room(1000, two, adding=1)
+
+
+def test_all_users_together_have_as_many_sockets_as_the_policy_allows(make: Make) -> None:
+    services = make()
+    services.govern(Policy(daemon=DaemonLimits(sockets=2)))
+    for uid in (0, 1000):
+        services.ledger.enter(uid)
+        services.check_room(uid, Profile())
+    services.ledger.enter(1001)
+    with pytest.raises(LimitError, match="limit of 2 secure sockets for all users") as caught:
+        services.check_room(1001, Profile())
     assert caught.value.errno == errno.ENOBUFS
 
 

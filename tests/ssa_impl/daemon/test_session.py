@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from ssa_impl.abi import IPPROTO_TLS, Opt
+from ssa_impl.control.channel import send
 from ssa_impl.control.messages import Bind, Connect, GetName, Hello, Refusal, SetOption
 from ssa_impl.policy.model import Profile
 from ssa_impl.sockets.addresses import build_sockaddr, parse_sockaddr
@@ -582,6 +583,25 @@ def test_a_connect_without_a_descriptor_is_refused() -> None:
         await booth.open()
         reply = await booth.ask(lambda n: Connect(n, peer.sockaddr, blocking=True))
         assert reply.errno == errno.EOPNOTSUPP
+
+    play(scene)
+
+
+def test_who_asks_for_ever_and_reads_no_answer_is_heard_no_further() -> None:
+    """Each connect holds a descriptor of the daemon's until it is answered."""
+
+    async def scene(booth: Booth, _peer: Peer) -> None:
+        await booth.open()
+        before = len(open_descriptors())
+        for number in range(1, 5000):
+            try:
+                send(booth.channel, Connect(number, b"", blocking=True), [booth.application.fileno()])
+            except BlockingIOError:
+                break
+            await wait_all_tasks_blocked()
+        assert number < 4999
+        assert len(open_descriptors()) - before <= 20
+        booth.hang_up()
 
     play(scene)
 

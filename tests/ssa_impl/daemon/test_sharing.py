@@ -273,13 +273,13 @@ def test_moving_leaves_nothing_behind() -> None:
         deliver(second.services, *(await first.mail.receive())[1:])
         assert (await mover.reply_to(number)).errno == 0
         await mover.ended.wait()
-        assert not first.services.open_sockets[os.getuid()]
-        assert second.services.open_sockets[os.getuid()] == 2
+        assert not first.services.ledger.own(os.getuid())
+        assert second.services.ledger.own(os.getuid()) == 2
         mover.close()
         owner.close()
         await owner.ended.wait()
         await wait_all_tasks_blocked(0.02)
-        assert not second.services.open_sockets[os.getuid()]
+        assert not second.services.ledger.own(os.getuid())
 
     play_with_two(scene)
     before = open_descriptors()

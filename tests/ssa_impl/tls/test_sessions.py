@@ -93,6 +93,20 @@ def test_a_key_that_is_used_again_stays_with_all_its_sessions() -> None:
     assert [cache.take(b"favourite", 0) for _ in range(2)] == [b"new", b"old"]
 
 
+def test_large_sessions_are_fewer() -> None:
+    """Peers say how large they are; what is taken out or replaced makes room again."""
+    cache, mib = SessionCache(), bytes(1 << 20)
+    for number in range(100):
+        cache.keep(b"%d" % number, mib, 1)
+    assert [number for number in range(100) if cache.take(b"%d" % number, 0)] == list(range(36, 100))
+    for _ in range(1000):
+        cache.keep(b"again", mib, 1)
+    for number in range(56):
+        cache.keep(b"%d" % number, mib, 1)
+    assert sum(bool(cache.take(b"%d" % number, 0)) for number in range(56)) == 56
+    assert cache.take(b"again", 0)
+
+
 def fill(cache: SessionCache, count: int) -> list[int]:
     """Keep a session for each number; return those that are still there."""
     for number in range(count):
