@@ -48,9 +48,7 @@ _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE_S = 0.05
 
 
-async def listen(
-    session: Session, nursery: trio.Nursery, channel: DaemonChannel, message: Listen, application: socket.socket
-) -> None:
+async def listen(session: Session, channel: DaemonChannel, message: Listen, application: socket.socket) -> None:
     """Serve listen(); a second one changes the length of the queue only, as with TCP."""
     with application:
         try:
@@ -61,7 +59,7 @@ async def listen(
                     _set_backlog(application, message.backlog)
                 else:
                     await naming.equip(session)
-                    await _begin(session, nursery, message, application)
+                    await _begin(session, message, application)
         except SsaError as error:
             await channel.send(Reply(message.request, error.errno))
         else:
@@ -75,7 +73,7 @@ def _set_backlog(application: socket.socket, backlog: int) -> None:
         raise ApplicationError(f"listen: {error.strerror}", error.errno) from None
 
 
-async def _begin(session: Session, nursery: trio.Nursery, message: Listen, application: socket.socket) -> None:
+async def _begin(session: Session, message: Listen, application: socket.socket) -> None:
     settings = session.settings(session.socket.request(), Role.ACCEPTOR)
     context_for(settings)
     session.outer().listen()
@@ -83,7 +81,7 @@ async def _begin(session: Session, nursery: trio.Nursery, message: Listen, appli
     session.socket.happen(Event.LISTEN)
     session.remember_names()
     transcript = sharing.transcript(session, path=str(queue.path))
-    nursery.start_soon(_take_peers, session, queue, transcript, settings)
+    session.start(_take_peers, session, queue, transcript, settings)
 
 
 async def _take_peers(session: Session, queue: ApplicationListener, transcript: Transcript, settings: Settings) -> None:

@@ -1,4 +1,7 @@
-"""One secure socket in the daemon: it answers its channels' requests; connecting, listening and upgrading run beside.
+"""One secure socket in the daemon: whose it is, what was set on it, how it begins and ends.
+
+``requests`` answers for it, ``connecting``, ``accepting`` and ``carriage`` do what takes time; what they share of one
+socket is this one class, and so it is long.
 
 While the socket is not connected, the end of its last channel ends everything; once connected, the connection lives as
 long as any copy of the application's descriptor does, in whatever process, with or without the boundary.
@@ -19,23 +22,12 @@ import trio
 
 from ..abi import IPPROTO_TLS, TCP_UPGRADE_TLS, Opt
 from ..administration.metrics import Traffic
-from ..control.channel import close_all
 from ..control.codec import MalformedMessage
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import (
-    AskEnd,
-    Bind,
-    Connect,
-    GetName,
-    GetOption,
     Hello,
-    Listen,
     Message,
-    Refusal,
     Reply,
-    SetByPath,
-    SetOption,
-    Upgrade,
 )
 from ..errors import ApplicationError, DaemonError, LimitError, NetworkError, SsaError
 from ..policy.contexts import context_for
@@ -46,21 +38,19 @@ from ..sockets.addresses import Address, build_sockaddr
 from ..sockets.secure_socket import SecureSocket
 from ..sockets.states import State
 from ..tls.engine import Engine
-from . import accepting, binding, connecting, naming, reporting, sharing
+from . import reporting, requests, sharing
 from .carriage import carry_accepted
-from .files import read_regular
 from .identity import from_fields
-from .inner import ApplicationListener, are_streams, is_open
+from .inner import ApplicationListener, is_open
 from .outer import Outer
 from .relay import Wire
 from .relocation import Option, Options, Transcript
 from .services import Services
 
 _log = logging.getLogger("ssad")
-_REQUESTS = 16
+_BESIDE = 16
 """connects and upgrades of one socket that are not answered yet, or carry its connection"""
 _INT = struct.Struct("=i")
-_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
 Heard = tuple[Message, list[int]]
 """a message, and the descriptors that came with it"""
 
@@ -103,8 +93,8 @@ class Session:
         self.shares_context = False
         self.channels: list[DaemonChannel] = []
         self.reset_done = trio.Event()
-        self._requests = 0
-        self._fewer = trio.Event()
+        self.room_beside = trio.Semaphore(_BESIDE, max_value=_BESIDE)
+        """for requests that take their time"""
         self.boundary_gone = trio.Event()
         self._nursery: trio.Nursery | None = None
         self.engine: Engine | None = None
@@ -237,10 +227,10 @@ class Session:
     async def _attend(self, channel: DaemonChannel, first: Heard | None) -> None:
         self.channels.append(channel)
         if first is not None:
-            await self._take(channel, *first)
+            await requests.take(self, channel, *first)
         refused = first is not None and self._outer is None  # there is no socket, and nothing else to be said
         while not refused and (heard := await self._hear(channel)) is not None:
-            await self._take(channel, *heard)
+            await requests.take(self, channel, *heard)
         channel.close()
         self.channels.remove(channel)
         self._pauses.pop(channel, None)
@@ -290,104 +280,20 @@ class Session:
             self.carrying.cancel()
         return True
 
+    def start(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        """Run something beside, for as long as this socket lives."""
+        assert self._nursery is not None  # whoever is asked has begun
+        self._nursery.start_soon(work, *arguments)
+
     def end(self) -> None:
         """Let go of everything."""
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel()
 
-    # -- requests
+    # -- what it is
 
-    async def _take(self, channel: DaemonChannel, message: Message, descriptors: list[int]) -> None:
-        assert self._nursery is not None
-        match message:
-            case Reply():
-                close_all(descriptors)
-                self.reset_done.set()
-            case Hello() if self._outer is None and self.services.tells_applications_apart:
-                await channel.send(await self._answer_stranger(message, descriptors))
-            case Bind():
-                close_all(descriptors)
-                await binding.bind(self, channel, message)
-            case Connect() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
-                await self._beside(connecting.connect, channel, message, _unix(descriptors[0]))
-            case Listen() if len(descriptors) == 1 and are_streams(descriptors, socket.AF_UNIX):
-                await accepting.listen(self, self._nursery, channel, message, _unix(descriptors[0]))
-            case Upgrade() if len(descriptors) == 3 - message.blocking and are_streams(descriptors, *_FAMILIES):
-                await self._beside(connecting.upgrade, channel, message, descriptors)
-            case SetOption(_, level, Opt.TLS_CONTEXT) if level == IPPROTO_TLS and sharing.is_elsewhere(self, message):
-                close_all(descriptors)
-                await sharing.move(self, channel, message)
-            case SetOption(_, level, Opt.TLS_CONTEXT) if level == IPPROTO_TLS:
-                await sharing.have_ready(self, message)
-                await channel.send(self._answer(message, descriptors))
-            case SetByPath():
-                close_all(descriptors)
-                await naming.set_named(self, channel, message)
-            case SetOption() if naming.is_named(message):
-                close_all(descriptors)
-                await naming.set_named(self, channel, message)
-            case _:
-                await channel.send(self._answer(message, descriptors))
-
-    async def _beside(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        """Serve a request that takes its time; who has too many of them is heard no further until one is answered."""
-        assert self._nursery is not None
-        while self._requests >= _REQUESTS:
-            self._fewer = trio.Event()
-            await self._fewer.wait()
-        self._requests += 1
-        self._nursery.start_soon(self._count_down_after, work, *arguments)
-
-    async def _count_down_after(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
-        try:
-            await work(self, *arguments)
-        finally:
-            self._requests -= 1
-            self._fewer.set()
-
-    def _answer(self, message: Message, descriptors: list[int]) -> Reply:
-        try:
-            with self.socket.remembering():
-                return Reply(message.request, 0, self._perform(message, descriptors))
-        except SsaError as error:
-            return Reply(message.request, error.errno)
-        finally:
-            close_all(descriptors)
-
-    async def _answer_stranger(self, hello: Hello, descriptors: list[int]) -> Reply:
-        """Find out who it is first."""
-        self.pid = hello.pid
-        try:
-            with self.socket.remembering():
-                await self.identify()
-                self.govern()
-        except SsaError as error:
-            close_all(descriptors)
-            return Reply(hello.request, error.errno)
-        return self._answer(hello, descriptors)
-
-    def _perform(self, message: Message, descriptors: list[int]) -> bytes:
-        if isinstance(message, Hello):
-            self._open(message, descriptors)
-            return b""
-        outer = self.outer()
-        match message:
-            case SetOption(_, level, name, value, by_file):
-                self.set_option(level, name, read_regular(descriptors) if by_file else value)
-            case GetOption(_, level, name, size):
-                return self._get_option(level, name, size)
-            case GetName(_, peer):
-                return self._name(outer, peer)
-            case AskEnd():
-                if self.socket.end_errno:
-                    raise ApplicationError(self.socket.error_text, self.socket.end_errno)
-            case Refusal(_, code, text):
-                raise ApplicationError(text, code)
-            case _:
-                raise ApplicationError("the daemon does not know this request", errno.EOPNOTSUPP)
-        return b""
-
-    def _open(self, hello: Hello, descriptors: Sequence[int]) -> None:
+    def open(self, hello: Hello, descriptors: Sequence[int]) -> None:
+        """Become a socket, or be claimed by the descriptor that came along."""
         if self._outer is None:
             if hello.family not in {socket.AF_INET, socket.AF_INET6}:
                 raise ApplicationError("secure sockets are of IPv4 or IPv6", errno.EAFNOSUPPORT)
@@ -400,6 +306,11 @@ class Session:
             raise ApplicationError("a socket was opened on this channel already", errno.EOPNOTSUPP)
         if descriptors:
             self.be_found_by(os.fstat(descriptors[0]).st_ino)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether Hello was said."""
+        return self._outer is not None
 
     def _check_room(self) -> None:
         try:
@@ -459,7 +370,8 @@ class Session:
             self.socket.forget(Opt.TLS_TRUSTED_PEER_CERTIFICATES)
             raise
 
-    def _get_option(self, level: int, name: int, size_bytes: int) -> bytes:
+    def get_option(self, level: int, name: int, size_bytes: int) -> bytes:
+        """Return the value of an option of any level; raises SsaError."""
         if level == IPPROTO_TLS:
             value = self.socket.get_option(name)
             if name == Opt.TLS_CONTEXT:
@@ -481,7 +393,9 @@ class Session:
         name = self._names.get(True)
         return "" if name is None else reporting.name_of(name)
 
-    def _name(self, outer: Outer, peer: bool) -> bytes:
+    def name(self, peer: bool) -> bytes:
+        """Return this end's or the peer's sockaddr.  Raises ApplicationError(ENOTCONN), NetworkError."""
+        outer = self.outer()
         if peer and self.socket.state is not State.CONNECTED:
             raise ApplicationError("the socket is not connected", errno.ENOTCONN)
         return build_sockaddr(outer.family, self._names.get(peer) or outer.name(peer))
@@ -513,7 +427,3 @@ class Session:
         with contextlib.suppress(NetworkError):  # no descriptor is left: the next connect says so
             self.outer().renew()
         self.services.look_whether_quiet()
-
-
-def _unix(descriptor: int) -> socket.socket:
-    return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=descriptor)
