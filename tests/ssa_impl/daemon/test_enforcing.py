@@ -65,6 +65,8 @@ def put_in_force(services: Services, governed: Profile, *, enforced: bool = True
 
 
 async def enforce(services: Services, governed: Profile) -> int:
+    """Return how many connections were cut, of those that are carried: newcomers are judged apart, and not counted."""
+    await wait_all_tasks_blocked()
     put_in_force(services, governed)
     return await enforcing.enforce(services)
 
