@@ -37,8 +37,9 @@ def ask(path: Path, command: Command, patience_s: float = ANSWER_S) -> Answer:
     except PermissionError:
         raise NoDaemon(f"user {os.geteuid()} may not talk to {path}; only root and the daemon's user may") from None
     except OSError as error:
+        why = error.strerror or error
         raise NoDaemon(
-            f"no daemon answers at {path}: {error.strerror}; start ssad, or name its control socket with --socket"
+            f"no daemon answers at {path}: {why}; start ssad, or name its control socket with --socket"
         ) from None
 
 

@@ -45,12 +45,16 @@ app = typer.Typer(
 
 Socket = Annotated[
     Path | None,
-    typer.Option(help="The daemon's control socket.  [default: $SSAD_SOCKET, or the runtime directory]"),
+    typer.Option(
+        help="The daemon's control socket.  [default: $SSAD_SOCKET, or the runtime directory]", readable=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs to read.")]
 PolicyOption = Annotated[
     list[Path] | None,
-    typer.Option("--policy", help="Ask these files or directories instead of the daemon; may be repeated."),
+    typer.Option(
+        "--policy", help="Ask these files or directories instead of the daemon; may be repeated.", readable=False
+    ),
 ]
 
 
@@ -111,7 +115,9 @@ def explain(
 def check(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(envvar="SSAD_POLICY", help="Policy files or directories.  [default: the system's]"),
+        typer.Argument(
+            envvar="SSAD_POLICY", help="Policy files or directories.  [default: the system's]", readable=False
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -29,6 +29,11 @@ from ..policy.files import PolicyPaths
 from ..policy.load import load_policy
 from ..policy.policy import Policy
 
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,  # typer before 0.23 shows local variables: a daemon's may be secret
+)
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -53,11 +58,14 @@ def _mode(text: str) -> int:
     return mode
 
 
+@app.command()
 def serve(
     *,
     socket: Annotated[
         Path | None,
-        typer.Option(help="Where boundaries reach the daemon.  [default: $SSAD_SOCKET, or the runtime dir]"),
+        typer.Option(
+            help="Where boundaries reach the daemon.  [default: $SSAD_SOCKET, or the runtime dir]", readable=False
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = len(os.sched_getaffinity(0)),
     policy: Annotated[
@@ -65,6 +73,7 @@ def serve(
         typer.Option(
             envvar="SSAD_POLICY",
             help="A file or directory with the policy, instead of /etc/ssa; may be given several times.",
+            readable=False,
         ),
     ] = None,
     user: Annotated[
@@ -119,7 +128,7 @@ def serve(
 
 def main() -> None:
     """Entry point of the console script."""
-    typer.run(serve)
+    app()
 
 
 if __name__ == "__main__":

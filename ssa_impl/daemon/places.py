@@ -61,9 +61,10 @@ def private_directory(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for leftover in path.iterdir():
-            leftover.unlink(missing_ok=True)
-        path.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # somebody has tidied up before us
+            for leftover in path.iterdir():
+                leftover.unlink(missing_ok=True)
+            path.rmdir()
 
 
 def _remove_stale(path: Path, kind: socket.SocketKind) -> None:

@@ -59,7 +59,13 @@ class Reloader:
         return policy
 
     def _loaded(self) -> Policy:
-        policy = self._load()
+        try:
+            policy = self._load()
+        except PolicyRefused:
+            raise
+        except Exception:
+            _log.exception("a defect kept the policy's files from being read")
+            raise PolicyRefused(["a defect of the daemon kept the files from being read; its log says more"]) from None
         if complaints := check(policy):
             raise PolicyRefused(complaints)
         return policy

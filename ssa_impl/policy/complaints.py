@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, order=True)
 class Complaint:
-    """One mistake; ``line`` is 0 where it is the file's as a whole."""
+    """One mistake; ``line`` is 0 where it is the file's as a whole.
+
+    As text it is one line that does nothing to a terminal, whatever names the file has made up.
+    """
 
     file: str
     line: int
@@ -21,9 +24,10 @@ class Complaint:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return ": ".join(filter(None, (place, self.key, self.text))) + (
+        said = ": ".join(filter(None, (place, self.key, self.text))) + (
             f"; {self.suggestion}" if self.suggestion else ""
         )
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in said)
 
 
 class PolicyFileErrors(Exception):

@@ -139,6 +139,8 @@ def _read_document(path: Path, *, packaged: bool = False) -> Document:
     except tomllib.TOMLDecodeError as error:
         reason, line = _reason(str(error), text.count("\n") + 1)
         raise PolicyFileErrors([Complaint(file, line, "", f"not TOML: {reason}")]) from None
+    except ValueError:  # int(): more digits than it converts
+        raise PolicyFileErrors([Complaint(file, 0, "", "the file has a number of thousands of digits")]) from None
 
 
 def _reason(text: str, last_line: int) -> tuple[str, int]:

@@ -32,7 +32,7 @@ def kind(value: object) -> str:
 
 def version(value: object) -> int:
     """Read a TLS version as its wire number."""
-    if value in _VERSIONS and isinstance(value, str):
+    if isinstance(value, str) and value in _VERSIONS:
         return _VERSIONS[value]
     raise Wrong(f"{_quoted(value)} is no TLS version", 'write "1.2" or "1.3"')
 
@@ -53,7 +53,7 @@ def whole(low: int, high: int) -> Callable[[object], int]:
         if not isinstance(value, int) or isinstance(value, bool):
             raise Wrong(f"must be a whole number, not {kind(value)}")
         if not low <= value <= high:
-            raise Wrong(f"{value} is out of range", f"it can be {low} to {high}")
+            raise Wrong(f"{_said(value)} is out of range", f"it can be {low} to {high}")
         return value
 
     return read
@@ -66,7 +66,7 @@ def number(low: float, high: float) -> Callable[[object], float]:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise Wrong(f"must be a number, not {kind(value)}")
         if not low <= value <= high:
-            raise Wrong(f"{value:g} is out of range", f"it can be {low:g} to {high:g}")
+            raise Wrong(f"{_said(value)} is out of range", f"it can be {low:g} to {high:g}")
         return float(value)
 
     return read
@@ -217,6 +217,13 @@ def _is_name(name: str) -> bool:
 
 def _must_be(what: str, value: object) -> str:
     return f"must be {what}, not {kind(value)}"
+
+
+def _said(number: float) -> str:
+    """Return a number as it is said: a whole one has no bound in TOML, and what Python converts has one."""
+    if isinstance(number, int):
+        return str(number) if abs(number) < 1 << 128 else "more than 128 bits"
+    return f"{number:g}"
 
 
 def _quoted(value: object) -> str:

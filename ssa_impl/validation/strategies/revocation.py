@@ -32,7 +32,11 @@ _Lists = list[x509.CertificateRevocationList]
 
 
 def _is_http(text: str) -> bool:
-    return text.startswith("http://") and bool(urlsplit(text).hostname)
+    try:
+        parts = urlsplit(text)
+        return text.startswith("http://") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class Revocation(Strategy):

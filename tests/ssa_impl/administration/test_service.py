@@ -229,6 +229,11 @@ def test_without_a_daemon_it_says_so(path: Path) -> None:
         ask(path, Command("status"))
 
 
+def test_a_path_that_no_socket_can_have_is_said(path: Path) -> None:
+    with pytest.raises(NoDaemon, match=r"no daemon answers at .*: AF_UNIX path too long; start ssad"):
+        ask(path.with_name("x" * 200), Command("status"))
+
+
 @pytest.mark.parametrize("said", [b"", b"hello\n", b'{"ok": true, "answer": []}\n'])
 def test_who_is_no_daemon_is_found_out(path: Path, said: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:

@@ -81,6 +81,7 @@ def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
         ("[defaults]\nverify_depth = 3\nverify_depth = 4\n", "ssa.toml:3: not TOML: Cannot overwrite a value"),
         ("a = " + "[" * 9999, "ssa.toml: the file nests its values too deeply"),
         ("a = \0", "ssa.toml:1: not TOML"),
+        ("a = " + "9" * 5000, "ssa.toml: the file has a number of thousands of digits"),
     ],
 )
 def test_what_is_not_toml(tmp_path: Path, text: str, complaint: str) -> None:

@@ -128,6 +128,8 @@ def test_all_complaints_at_once() -> None:
         ('necessary = ["external-engine"]', "external-engine.socket"),
         ('necessary = ["revocation"]\n[revocation]\nsources = ["cached"]', "revocation.sources"),
         ('necessary = ["revocation"]\n[revocation]\nresponder = "https://a"', "revocation.responder"),
+        ('necessary = ["revocation"]\n[revocation]\nresponder = "http://[::1"', "revocation.responder"),
+        ('necessary = ["revocation"]\n[revocation]\nresponder = "http://a:99999/"', "revocation.responder"),
         ('necessary = ["revocation"]\n[revocation]\nsoft_fail = 1', "revocation.soft_fail"),
     ],
 )

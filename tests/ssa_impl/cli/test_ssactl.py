@@ -1,0 +1,58 @@
+"""What ``ssactl`` says to somebody who may not ask."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+AS_NOBODY = """
+import contextlib, io, os
+from ssa_impl.cli import ssactl
+with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+    ssactl.app(["check", "/dev/null"])  # imports what nobody may not be able to read
+os.setresuid(65534, 65534, 65534)
+ssactl.main()
+"""
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Make a directory that everybody may enter."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def ssactl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", AS_NOBODY, *arguments], capture_output=True, text=True, check=False, cwd="/"
+    )
+
+
+def test_another_user_is_told_who_may_talk_to_the_daemon(place: Path) -> None:
+    control = place / "control.sock"
+    with socket.socket(socket.AF_UNIX) as boundaries, socket.socket(socket.AF_UNIX) as administrators:
+        for listener, path in ((boundaries, control), (administrators, place / "control.sock.admin")):
+            listener.bind(str(path))
+            path.chmod(0o600)
+            listener.listen()
+        ran = ssactl("status", "--socket", str(control))
+    said = f"ssactl: user 65534 may not talk to {control}.admin; only root and the daemon's user may\n"
+    assert (ran.returncode, ran.stderr) == (3, said)
+
+
+def test_a_policy_that_cannot_be_read_is_a_complaint(place: Path) -> None:
+    policy = place / "ssa.toml"
+    policy.touch(mode=0o600)
+    for arguments in (("check", str(policy)), ("explain", "/bin/true", "--policy", str(policy))):
+        ran = ssactl(*arguments)
+        assert ran.returncode == 1
+        assert ran.stderr.startswith(f"{policy}: {policy} cannot be read: Permission denied\n")
