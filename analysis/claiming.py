@@ -9,6 +9,7 @@ import typer
 
 from analysis.console import err_console, one_sentence, out_console
 from analysis.errors import AnalysisError
+from analysis.files import directory
 
 if TYPE_CHECKING:
     from analysis.claims import Claimed
@@ -51,6 +52,8 @@ def claims(
 
         from analysis import claims as claiming
 
+        if report is not None:  # first, since all else takes a minute
+            directory(report)
         found = claiming.read(plans, results)
         _write(write or [], found, results)
         if report is not None:
@@ -76,9 +79,9 @@ def _report(out: Path, found: tuple[Claimed, ...], results: Path) -> None:
     recorded = list(dict.fromkeys(results / one.data for one in found if one.recorded))
     if not recorded:
         raise DataError(f"{results}: nothing was recorded for any of the claims, so there is no report")
-    campaigns = [load(directory, samples=True) for directory in recorded]
-    path = write_report(out, studies(scenarios(campaigns)), found)
-    err_console.print(f"written: {path}", markup=False)
+    campaigns = [load(path, samples=True) for path in recorded]
+    page = write_report(out, studies(scenarios(campaigns)), found)
+    err_console.print(f"written: {page}", markup=False)
 
 
 def _write(paths: list[Path], found: tuple[Claimed, ...], results: Path) -> None:

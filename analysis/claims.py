@@ -80,7 +80,7 @@ def _claim(path: Path) -> Claim | None:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in ("claim", *first["loc"]))
         raise DataError(f"{path}: {place}: {first['msg']}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not TOML: {error}") from None
 
 

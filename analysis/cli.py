@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from analysis import files
 from analysis.claiming import claims
 from analysis.comparing import compare
 from analysis.console import err_console, one_sentence, out_console
@@ -69,11 +70,7 @@ def _studies(directories: list[Path], *, samples: bool) -> list[Study]:
 
 def _target(directories: list[Path], out: Path | None) -> Path:
     if out is not None:
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{out}: cannot be made: {error.strerror}") from None
-        return out
+        return files.directory(out)
     if len(directories) > 1:
         raise DataError("several campaigns were given; say with --out where the result shall go")
     return directories[0]

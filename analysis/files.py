@@ -6,7 +6,20 @@ import os
 import tempfile
 from pathlib import Path
 
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, DataError
+
+
+def directory(path: Path) -> Path:
+    """Make ``path`` and what is above it, where they are missing.
+
+    Raises:
+        DataError: it cannot be made (exit code 2).
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be made: {error.strerror}") from None
+    return path
 
 
 def put(path: Path, content: bytes) -> Path:

@@ -141,7 +141,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: the file is missing, so {path.parent} is not a campaign") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not JSON: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"{path}: a JSON object is expected here, not {type(value).__name__}")
@@ -311,7 +311,7 @@ def _is_too_large(value: Any) -> bool:
 def _version_in(line: bytes) -> object:
     try:
         value = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value.get("schema_version") if isinstance(value, dict) else None
 

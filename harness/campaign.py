@@ -123,7 +123,7 @@ def read_campaign(path: Path) -> Campaign:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it is not JSON ({error})"
         raise UsageError(f"Cannot read {path}: {reason}.") from error
     if not isinstance(content, dict):

@@ -13,7 +13,7 @@ from harness.columns import flatten
 from harness.errors import UsageError
 from harness.jsonl import is_torn, read_lines_file
 from harness.ledger import Ledger
-from harness.records import LOOKS, Link, LinkSample, Look, Outcome, Record, Sample, Trial
+from harness.records import LOOKS, SCHEMA_VERSION, Link, LinkSample, Look, Outcome, Record, Sample, Trial
 from harness.runner import links_of, order_of
 
 Key = tuple[str, int]
@@ -44,6 +44,8 @@ def check(path: Path) -> list[str]:
 
 def _header(campaign: Campaign) -> Iterator[str]:
     plan, manifest = campaign.plan, campaign.manifest
+    if (version := campaign.environment.get("schema_version")) != SCHEMA_VERSION:
+        yield f"environment.json: has schema version {version}, and this harness writes {SCHEMA_VERSION}."
     if manifest.plan_sha256 != plan.sha256:
         yield "plan.json: the plan is not the one that the campaign began with (its hash differs)."
     if plan.every_profile != (manifest.profiles or (manifest.profile,)):

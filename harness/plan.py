@@ -231,7 +231,7 @@ def parse_changes(settings: Sequence[str]) -> dict[str, object]:
             raise UsageError(f"--set {setting!r} is not key=value; write for example --set blocks=4.")
         try:
             changes[key.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # not TOML, a number of 5000 digits, or nested too deep
             changes[key.strip()] = value.strip()
     return changes
 
@@ -239,7 +239,7 @@ def parse_changes(settings: Sequence[str]) -> dict[str, object]:
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: nested too deep to be read
         raise UsageError(f"The plan ({source}) is not TOML: {error}.") from error
 
 

@@ -65,7 +65,7 @@ def _read(path: Path, changes: Mapping[str, object]) -> Due | None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise UsageError(f"{path}: claim.{'.'.join(map(str, first['loc']))}: {first['msg']}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"The plan ({path}) is not TOML: {error}.") from error
     return None if claim is None else Due(path.stem, claim, build(content, changes, str(path)))
 

@@ -245,6 +245,18 @@ def test_out_that_cannot_be_made(lan: Path, tmp_path: Path) -> None:
     code, _, err = run("all", lan, "--out", tmp_path / "file" / "under")
     assert code == 2
     assert "cannot be made" in one_sentence(err)
+    code, _, err = run("claims", tmp_path, "--report", tmp_path / "file" / "under")
+    assert code == 2
+    assert "cannot be made" in one_sentence(err)
+
+
+def test_the_report_of_the_claims_makes_its_directory(campaign_copy: Path, tmp_path: Path) -> None:
+    run("all", campaign_copy)
+    plan = f"[claim]\nsays = 'x'\nexpected = 'y'\nminutes = 1\ndata = '{campaign_copy.name}'\n"
+    (tmp_path / "mine.toml").write_text(plan)
+    out = tmp_path / "new" / "page"
+    _, _, err = run("claims", campaign_copy.parent, "--plans", tmp_path, "--report", out)
+    assert (out / "report.html").is_file(), err
 
 
 def test_synthetic_makes_a_labelled_campaign_and_never_overwrites(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ def test_no_directory(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ("[]", "a JSON object is expected here, not list"),
         ("{}", "has no 'manifest'"),
         ('{"manifest": {"schema_version": 99}}', "schema version 99, but this program reads version 1"),
@@ -152,6 +153,12 @@ def test_a_broken_plan(copied: Path, content: str, says: str) -> None:
 def test_a_broken_environment(copied: Path, content: str, says: str) -> None:
     (copied / "environment.json").write_text(content)
     assert says in complaint(copied)
+
+
+def test_a_line_that_is_nested_too_deep(copied: Path) -> None:
+    path = copied / "trials.jsonl"
+    path.write_bytes(path.read_bytes() + b"[" * 100_000 + b"\n")
+    assert "recursion limit exceeded" in complaint(copied)
 
 
 def test_a_torn_last_line(copied: Path) -> None:

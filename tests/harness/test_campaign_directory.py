@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness import archive
 from harness.assemble import Setting, assemble, link_sample
 from harness.campaign import Recorder, make_directory, read_campaign, read_records, write_header
+from harness.check import check
 from harness.columns import column_types, flatten, to_table
 from harness.errors import HarnessError, UsageError
 from harness.jsonl import AppendFile, complete_part, is_torn
@@ -169,6 +170,7 @@ def test_what_is_not_a_campaign(tmp_path: Path, directory: Path) -> None:
     ("content", "complaint"),
     [
         ("{", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
         ("[]", "holds no JSON object"),
         ('{"manifest": {"schema_version": 99}}', r"made by another version .*\(schema 99, this is 1\)"),
         ('{"manifest": {"schema_version": 1}}', "does not hold a plan"),
@@ -178,6 +180,13 @@ def test_a_broken_plan_file(content: str, complaint: str, directory: Path) -> No
     (directory / "plan.json").write_text(content)
     with pytest.raises(UsageError, match=complaint):
         read_campaign(directory)
+
+
+def test_an_environment_of_another_format_is_a_finding(directory: Path) -> None:
+    said = "environment.json: has schema version None, and this harness writes 1."
+    assert said not in check(directory)
+    (directory / "environment.json").write_text("{}")
+    assert said in check(directory)
 
 
 def test_a_broken_line_is_named(directory: Path, recorded: Make) -> None:

@@ -121,6 +121,11 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("levels = [1,")
     with pytest.raises(UsageError, match=r"broken\.toml\) is not TOML"):
         load_file(tmp_path / "broken.toml")
+    for value in ("[" * 5000, "9" * 5000):
+        (tmp_path / "broken.toml").write_text(f"blocks = {value}")
+        with pytest.raises(UsageError, match=r"broken\.toml\) is not TOML"):
+            load_file(tmp_path / "broken.toml")
+        assert parse_changes([f"blocks={value}"]) == {"blocks": value}
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="it is not UTF-8"):
         load_file(tmp_path / "binary.toml")

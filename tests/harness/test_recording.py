@@ -73,6 +73,7 @@ def test_what_makes_no_claim_cannot_be_recorded(plans: Path, tmp_path: Path) -> 
     ("text", "says"),
     [
         ("[claim", "is not TOML"),
+        ("x = " + "[" * 5000, "is not TOML"),
         ("[claim]\nsays = 'x'", r"claim\.expected: Field required"),
         (TINY + CLAIM + "slope_ms = [1]", r"claim\.slope_ms"),
         (TINY + CLAIM + "surprise = 1", r"claim\.surprise"),
