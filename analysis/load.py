@@ -231,7 +231,9 @@ def _read_raw(directory: Path, name: str, model: type[Record], notes: list[str])
     table = parse_jsonl(found[1], model, found[0])
     parquet = directory / f"{name}.parquet"
     if parquet.exists() and not _holds(parquet, table, model):
-        raise DataError(f"{parquet}: has other rows than {found[0].name}; delete it, it can be made again")
+        raise DataError(
+            f"{parquet}: has other rows than {found[0].name}; SHA256SUMS or a copy tells which was recorded"
+        )
     return table
 
 

@@ -122,7 +122,7 @@ def _links(campaign: Campaign, trials: Sequence[Trial], links: Sequence[LinkSamp
     for link in links:
         if recorded.get((link.trial_id, link.attempt)) != link.sequence:
             yield f"{LINKS}: {link.trial_id}, attempt {link.attempt}, was never recorded as trial {link.sequence}."
-    if Link.WAN in links_of(campaign.manifest) and len(links) != len(trials):
+    if len(links) != len(trials):
         yield f"{LINKS}: has {len(links)} lines for {len(trials)} trials."
 
 
@@ -148,4 +148,7 @@ def _parquet(path: Path, records: Sequence[Record]) -> Iterator[str]:
         yield f"{path.name}: cannot be read ({error})."
         return
     if rows != [flatten(record) for record in records]:
-        yield f"{path.name}: does not hold the same rows as {path.stem}.jsonl; resume writes it anew."
+        yield (
+            f"{path.name}: does not hold the same rows as {path.stem}.jsonl; SHA256SUMS or a copy tells which of them"
+            " was recorded, and resume makes it anew from the lines."
+        )

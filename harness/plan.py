@@ -27,6 +27,7 @@ from harness.routes import Route, routes
 
 PRESETS = ("smoke", "standard", "paper", "aa", "inject")
 MAX_PROCESSES = 1000
+MAX_BLOCKS = 10_000
 PUBLISHED_READ_BYTES = 1024
 YOUNGER_FIELDS = (
     "inject_ms_per_process",
@@ -49,7 +50,7 @@ class Plan(BaseModel):
 
     preset: str = Field("custom", pattern=r"^[a-z0-9][a-z0-9-]*$", description="the plan's name")
     levels: tuple[int, ...] = Field(min_length=1, description="values of n: a list, or {from = 1, to = 100, step = 1}")
-    blocks: int = Field(ge=1, description="complete randomised passes through all cells")
+    blocks: int = Field(ge=1, le=MAX_BLOCKS, description="complete randomised passes through all cells")
     stacks: tuple[Stack, Stack] = Field(
         (Stack.OPENSSL, Stack.SSA), description="baseline first; the same stack twice is an A/A plan"
     )

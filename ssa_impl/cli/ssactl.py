@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from .. import __version__
-from ..administration.answers import Answer, Explanation
+from ..administration.answers import Answer, Explanation, Reloaded
 from ..administration.client import NoDaemon, admin_path, ask
 from ..administration.explaining import application_as, explanation
 from ..administration.interface import SESSIONS_AT_MOST, Question, Refused
@@ -139,7 +139,10 @@ def reload(
     ] = False,
 ) -> None:
     """Let the daemon read its policy again: all of it, or nothing changes."""
-    _print(_ask(socket, Command("reload", ReloadWanted(enforce))), as_json)
+    answer = _ask(socket, Command("reload", ReloadWanted(enforce)))
+    _print(answer, as_json)
+    if enforce and not as_json and isinstance(answer, Reloaded) and not answer.closed:
+        typer.echo("no connection had to end")
 
 
 @app.command()
@@ -208,7 +211,10 @@ def _fail(code: int, text: str, complaints: Sequence[str] = ()) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    try:
+        app()
+    except OSError as error:  # of what is printed: all else has its own sentence
+        sys.exit(f"ssactl: cannot write: {error.strerror}")
 
 
 if __name__ == "__main__":

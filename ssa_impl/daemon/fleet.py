@@ -26,6 +26,7 @@ from ..tls.sessions import SessionCache
 from . import identity, resumption
 from .distribution import pack
 from .hardened import reach_of
+from .inner import inner_path
 from .ledger import Book
 from .mail import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, RETIRED, Ask, Post, split_forward
 from .processes import Worker, end, give, gone, is_ready, offer, start
@@ -303,6 +304,7 @@ class Fleet:
     async def _end(self, worker: Worker) -> None:
         await end(worker)
         self._book.clear(worker.column)
+        inner_path(self._runtime, worker.process.pid).unlink(missing_ok=True)  # of one that was killed
 
     async def _is_ready(self, worker: Worker) -> bool:
         if not await is_ready(worker):

@@ -37,6 +37,11 @@ _FULL_QUEUE_S = 0.005
 _LOOK_S = 0.2
 
 
+def inner_path(runtime: Path, pid: int) -> Path:
+    """Return where a worker's private listener is."""
+    return runtime / f"worker-{pid}.inner"
+
+
 class InnerListener:
     """A worker's private listener; its directory belongs to the daemon's user alone."""
 

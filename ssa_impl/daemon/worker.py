@@ -25,7 +25,7 @@ from ..hardening.kernel import CannotHarden
 from ..hardening.process import harden_worker
 from .distribution import unpack
 from .hardened import options_of
-from .inner import InnerListener
+from .inner import InnerListener, inner_path
 from .ledger import Ledger
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
@@ -38,7 +38,7 @@ async def serve(
     dispatch: socket.socket, index: int, worker_count: int, serial: int, runtime: Path, *, ledger: Ledger
 ) -> None:
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
-    listener = InnerListener(runtime / f"worker-{os.getpid()}.inner")
+    listener = InnerListener(inner_path(runtime, os.getpid()))
     dispatch.setblocking(False)
     try:
         if (first := await _next_post(dispatch)) is None:

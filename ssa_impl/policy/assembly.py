@@ -27,6 +27,8 @@ from .tables import Complaints, Table, Tables, Value
 
 _IMPORTS = ("crypto-policies",)
 _DEFAULT = "default"
+_DEEPEST = 32
+"""profiles between one and the last that it extends"""
 _FIELDS = frozenset(field.name for field in fields(Profile))
 Read = Mapping[str, tuple[Any, Value]]
 """what a table's keys were read as"""
@@ -99,6 +101,9 @@ class Assembly:
         while (value := self._tables.profiles.get(seen[-1], {}).get("extends")) is not None:
             if (base := self._extended(value, complain=seen[-1] == name)) is None:
                 return
+            if len(seen) == _DEEPEST:
+                self._complaints.add(value.origin, value.key, f"{name} extends more than {_DEEPEST} others, one by one")
+                return
             if base in seen:
                 if base == name:
                     self._complaints.add(value.origin, value.key, f"a circle: {' extends '.join((*seen, base))}")
@@ -118,7 +123,7 @@ class Assembly:
     def _chain(self, name: str) -> Iterator[Read]:
         """Give the tables that a profile is made of, the strongest first."""
         seen: set[str] = set()
-        while name in self._read and name not in seen:
+        while name in self._read and name not in seen and len(seen) <= _DEEPEST:
             seen.add(name)
             yield self._read[name]
             extends = self._tables.profiles[name].get("extends")

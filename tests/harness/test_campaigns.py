@@ -394,6 +394,13 @@ def test_check_finds(name: str, change: Callable[[Any], None], finding: str, fin
     assert finding in ended.sentence
 
 
+def test_check_finds_what_nobody_says_of_the_link(finished: Path, harness: Program) -> None:
+    trials = len((finished / "trials.jsonl").read_text().splitlines())
+    (finished / "links.jsonl").write_text("")
+    ended = harness("check", str(finished))
+    assert (ended.code, f"links.jsonl: has 0 lines for {trials} trials." in ended.sentence) == (2, True)
+
+
 def test_check_finds_missing_parquet(finished: Path, harness: Program) -> None:
     (finished / "trials.parquet").unlink()
     (finished / "samples.parquet").write_text("no")

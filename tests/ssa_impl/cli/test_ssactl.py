@@ -56,3 +56,14 @@ def test_a_policy_that_cannot_be_read_is_a_complaint(place: Path) -> None:
         ran = ssactl(*arguments)
         assert ran.returncode == 1
         assert ran.stderr.startswith(f"{policy}: {policy} cannot be read: Permission denied\n")
+
+
+def test_an_answer_that_cannot_be_written_is_one_sentence(place: Path) -> None:
+    policy = place / "ssa.toml"
+    policy.touch(mode=0o644)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "ssa_impl.cli.ssactl", "check", str(policy)]
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode != 0
+    assert ran.stderr.startswith("ssactl: cannot write: No space left on device\n")
+    assert "Traceback" not in ran.stderr

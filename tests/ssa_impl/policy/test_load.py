@@ -281,3 +281,10 @@ def test_a_trust_store_that_others_can_write(tmp_path: Path) -> None:
     write(tmp_path / "ca.pem", anchors().decode()).chmod(0o666)
     (found,) = complaints(tmp_path, f'[profile.a]\ntrust_store = ["{tmp_path}/ca.pem"]')
     assert "can be written by others than its owner; chmod go-w" in found
+
+
+def test_a_chain_of_profiles_has_an_end(tmp_path: Path) -> None:
+    """However long somebody makes it, reading it takes no longer than reading the file."""
+    chain = "".join(f'[profile.p{number}]\nextends = "p{number + 1}"\n' for number in range(3000))
+    found = complaints(tmp_path, chain + "[profile.p3000]\n")
+    assert found[0].startswith("ssa.toml:64: profile.p31.extends: p0 extends more than 32 others, one by one")
