@@ -279,9 +279,11 @@ def echo_server(talk: Talk, chain: str, key: str) -> list[list[str]]:
 
         accepting = threading.Thread(target=accept)
         accepting.start()
-        talk.wait()
-        done.set()
-        accepting.join()
+        try:
+            talk.wait()
+        finally:  # also when the test has gone: nobody shall poll what is about to be closed
+            done.set()
+            accepting.join()
         for thread in threads:
             thread.join()
     return heard
