@@ -179,3 +179,9 @@ def test_a_boundary_needs_the_ssa() -> None:
 
 def test_the_hash_of_a_plan_that_was_recorded_stays() -> None:
     assert load_preset("paper").sha256 == "b1fc69c4a743ee1485f1fb6c8d0766351505f1fe4400213378ed20d89d617db4"
+
+
+def test_a_plan_has_an_end() -> None:
+    assert build({**GOOD, "blocks": 10_000}, {}, "x.toml").blocks == 10_000
+    with pytest.raises(UsageError, match="blocks"):
+        build({**GOOD, "blocks": 10_001}, {}, "x.toml")
