@@ -31,20 +31,28 @@ async def carry(
     if session.epoch < session.services.enforced:
         session.services.start(enforcing.judge_newcomer, session.services, session)
     try:
-        try:
-            with trio.CancelScope() as session.carrying:
-                if session.verdict is None:
-                    await relay.run()
-        finally:
-            session.engine = None
-        if session.verdict is not None:
-            raise session.verdict
+        await _run(session, relay)
         reporting.ended(session)
     except SsaError as error:
         session.fail(error)
         await _reset(session, inner)
+    except BaseException:  # the daemon ends, or has a defect
+        reporting.abandoned(session, in_order=relay.has_ended)
+        raise
     if not relay.application_is_gone:
         await session.boundary_gone.wait()
+
+
+async def _run(session: Session, relay: Relay) -> None:
+    """Relay until both sides have ended.  Raises what ended it otherwise, the verdict of a session that is cut too."""
+    try:
+        with trio.CancelScope() as session.carrying:
+            if session.verdict is None:
+                await relay.run()
+    finally:
+        session.engine = None
+    if session.verdict is not None:
+        raise session.verdict
 
 
 async def carry_accepted(

@@ -185,6 +185,8 @@ class Relay:
         self._told_end = False
         self.application_is_gone = False
         """whether every copy of the application's descriptor is known to be closed"""
+        self.has_ended = False
+        """whether both sides have, in order"""
 
     async def run(self) -> None:
         """Carry bytes until both sides have ended.  Raises PeerError, TruncationError, NetworkError."""
@@ -196,6 +198,7 @@ class Relay:
             await say_why(self._wire)
             raise self._failure
         self._settle()
+        self.has_ended = True
         if not self._engine.peer_closed:  # closing now would reset what the peer has not read yet
             with trio.move_on_after(_LINGER_S):
                 await self._wire.drain(_LINGER_READS, _LINGER_PAUSE_S)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import TYPE_CHECKING
 
 from ..administration import logs
 from ..administration.logs import Event
 from ..administration.metrics import reason_of, version_name
-from ..errors import SsaError
+from ..errors import DaemonError, SsaError
 from ..sockets.addresses import Address
 
 if TYPE_CHECKING:
@@ -63,6 +64,14 @@ def ended(session: Session) -> None:
     """An established connection has ended in order."""
     if Event.ENDED in logs.connections:
         _say(session, Event.ENDED, "ended", _carried(session))
+
+
+def abandoned(session: Session, *, in_order: bool) -> None:
+    """The daemon leaves an established connection; ``in_order``: when both sides had ended it already."""
+    if in_order:
+        ended(session)
+    else:
+        broken(session, DaemonError("the daemon ended it", errno.ECONNRESET))
 
 
 def role(session: Session) -> str:

@@ -20,6 +20,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from tests.certificates import authority
 from tests.system.daemons import ROOT, Zygote, environment, open_log, ssad_command
 from tests.system.servers import Server
+from tests.system.waiting import eventually
 
 PAGE = ROOT / "docs" / "administrators" / "operation.md"
 POLICY = """\
@@ -78,6 +79,9 @@ class Scene:
     def log(self) -> str:
         self._log.seek(0)
         return self._log.read()
+
+    def lines(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.log().splitlines()]
 
     def end(self) -> int:
         """End the daemon; nothing may be left of its sockets."""
@@ -172,11 +176,22 @@ def test_a_connection_is_seen_counted_and_logged(
     assert totals["ssa_connections_total"] == 1
     assert totals["ssa_handshakes_total"] == 1
     assert (totals["ssa_received_bytes_total"], totals["ssa_sent_bytes_total"]) == (1, 1)
+    eventually(lambda: not scene.json("sessions")["sessions"])
     scene.end()
-    lines = [json.loads(line) for line in scene.log().splitlines()]
-    assert [line["event"] for line in lines if line.get("id") == number] == ["connected", "ended"]
+    assert [line["event"] for line in scene.lines() if line.get("id") == number] == ["connected", "ended"]
     key = authority().anchors_pem.decode().splitlines()[1]
     assert key not in scene.log()
+
+
+def test_a_connection_that_the_daemon_s_end_breaks_is_logged(
+    scene: Scene, echoing: Server, ca: str, zygotes: Callable[[Path], Zygote]
+) -> None:
+    program = zygotes(scene.path).start("held", port=echoing.port, ca=ca)
+    number, _ = program.hear()
+    assert scene.end() == 0
+    connected, broken = [line for line in scene.lines() if line.get("id") == number]
+    assert (connected["event"], broken["event"]) == ("connected", "broken")
+    assert (broken["reason"], broken["msg"]) == ("daemon", "the daemon ended it")
 
 
 def test_how_it_was_voted_on_a_peer_is_seen_and_logged(
@@ -204,7 +219,7 @@ def test_how_it_was_voted_on_a_peer_is_seen_and_logged(
     program.say()
     assert program.result() == "x"
     scene.end()
-    (connected,) = [line for line in map(json.loads, scene.log().splitlines()) if line["event"] == "connected"]
+    (connected,) = [line for line in scene.lines() if line["event"] == "connected"]
     assert connected["votes"] == "; ".join(votes)
 
 
