@@ -64,8 +64,9 @@ class Services:
     """this worker's shares of listeners, by the path at which the application listens"""
     ports_left: dict[int, float] = field(default_factory=dict)
     """when this worker's last share of a listener at a port ended (trio's clock)"""
-    by_inode: dict[int, Session] = field(default_factory=dict)
-    """sockets that another process may claim, by the inode of the application's descriptor"""
+    by_inode: dict[tuple[int, int], Session] = field(default_factory=dict)
+    """sockets that another process may claim, by their owner and the inode of the application's descriptor: whoever
+    shows the descriptor of another user's, or a file of the same number, is in nobody's way"""
     live: set[Session] = field(default_factory=set)
     """all secure sockets of this worker"""
     prepared: Policy | None = None

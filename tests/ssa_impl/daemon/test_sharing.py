@@ -333,15 +333,10 @@ def test_a_socket_that_is_not_connected_ends_with_its_last_channel() -> None:
 @pytest.mark.parametrize("case", ["plain", "another user", "not a socket"])
 def test_what_cannot_be_claimed(case: str) -> None:
     async def scene(booth: Booth, _peer: Peer) -> None:
+        booth.session.uid += case == "another user"
         await known(booth)
         other = booth.worker.side()
-        number = booth.application.fileno()
-        if case == "plain":
-            number = other.application.fileno()
-        elif case == "not a socket":
-            number = 0
-        else:
-            booth.session.uid += 1
+        number = {"plain": other.application.fileno(), "not a socket": 0}.get(case, booth.application.fileno())
         assert (await other.ask(Claim, [number])).errno == errno.ENOTSOCK
         assert other.channel.recv(1) == b""
 
