@@ -145,8 +145,9 @@ def are_streams(descriptors: Iterable[int], *families: int) -> bool:
 
 
 def inode_of(application: int) -> int:
-    """Return the inode of an application's descriptor, 0 when it is no stream socket: of files nothing is asked, since a
-    file system may be anybody's (fuse(4)) and not answer.
+    """Return the inode of an application's descriptor, 0 when it is no stream socket.
+
+    Of files nothing is asked: a file system may be anybody's (fuse(4)), and not answer.
     """
     if not are_streams([application], socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
         return 0

@@ -319,7 +319,7 @@ class Session:
             raise
 
     def be_found_by(self, inode: int) -> None:
-        """Let other processes of its user claim this socket by the inode of the application's descriptor; 0: no more."""
+        """Let other processes of its user claim this socket by its descriptor's inode; 0: let nobody any more."""
         found = self.services.by_inode
         if found.get((self.uid, self.inode)) is self:
             del found[self.uid, self.inode]
