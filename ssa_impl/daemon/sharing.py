@@ -130,10 +130,10 @@ def transcript(session: Session, pending: SetOption | None = None, path: str = "
 async def cache_scope(session: Session) -> Hashable:
     """Return who may resume the sessions of this socket: its context, or its user's processes (of one program)."""
     if session.shares_context:
-        return session.socket.context
+        return "context", session.uid, session.socket.context
     if session.profile.session_scope == "user":
-        return session.uid
+        return "user", session.uid
     try:
-        return session.uid, (await session.identify()).executable
+        return "program", session.uid, (await session.identify()).executable
     except SsaError:
-        return session.uid, session.pid
+        return "process", session.uid, session.pid
