@@ -41,7 +41,7 @@ class Options:
 
     def require_room(self, option: Option) -> None:
         """Raise DaemonError(ENOBUFS) when this one would be too much."""
-        if self._bytes + _size(option) > _MOST_BYTES:
+        if self._bytes + size_bytes(option) > _MOST_BYTES:
             raise DaemonError(f"the options of one socket may have {_MOST_BYTES} bytes together, and no more")
 
     def add(self, option: Option) -> None:
@@ -49,12 +49,13 @@ class Options:
         level, name, _ = option
         key = object() if level == IPPROTO_TLS else (level, name)
         if (before := self._told.pop(key, None)) is not None:
-            self._bytes -= _size(before)
+            self._bytes -= size_bytes(before)
         self._told[key] = option
-        self._bytes += _size(option)
+        self._bytes += size_bytes(option)
 
 
-def _size(option: Option) -> int:
+def size_bytes(option: Option) -> int:
+    """Return how much one option takes."""
     return len(option[2]) + _EACH_BYTES
 
 
