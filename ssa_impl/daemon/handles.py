@@ -1,6 +1,6 @@
 """What TLS_CONTEXT handles stand for: the options of the sockets that they were read from, also when those are closed.
 
-No user's flood drives out another's handles: when there is no room, whoever has most gives way, the oldest handle first.
+No user's flood drives out another's handles: when there is no room, who has most gives way, the oldest handle first.
 """
 
 from __future__ import annotations
