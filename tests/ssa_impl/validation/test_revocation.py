@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cryptography.x509 import ocsp
 
 from ssa_impl.validation.judging import judge
 from ssa_impl.validation.model import Ballot, Case, Choice, Validation, Vote
+from ssa_impl.validation.strategies import fetch
 from ssa_impl.validation.strategies.fetch import is_public
 from ssa_impl.validation.strategies.revocation import Revocation
 from ssa_impl.validation.strategy import Strategy
@@ -221,6 +223,27 @@ def test_chunks_are_put_together() -> None:
         )
 
     assert judged(asking(), chunked)[0].vote is Vote.ACCEPT
+
+
+@pytest.mark.parametrize("chunks", [1, 100_000])
+def test_a_long_answer_holds_up_nobody_else(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes it apart is not the thread that serves the connections."""
+    threads, apart = [], fetch._content
+
+    def take_apart(received: bytes, bounds: fetch.Bounds) -> bytes:
+        threads.append(threading.current_thread())
+        return apart(received, bounds)
+
+    async def main() -> bytes:
+        async with web() as server:
+            server.answer = (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n"
+            )
+            return await fetch.fetch(server.url, fetch.Bounds(1 << 20, private_addresses=True))
+
+    monkeypatch.setattr(fetch, "_content", take_apart)
+    assert run(main) == b"x" * chunks
+    assert (threads == [threading.main_thread()]) is (chunks == 1)
 
 
 # -- the cache

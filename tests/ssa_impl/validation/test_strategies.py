@@ -323,6 +323,32 @@ def test_an_engine_hears_the_case_and_answers(tmp_path: Path) -> None:
     assert told["openssl"] == {"code": 0, "text": ""}
 
 
+def test_an_engine_whose_queue_is_full_is_waited_for(tmp_path: Path) -> None:
+    path, votes = tmp_path / "engine", []
+
+    async def main() -> None:
+        with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+            await listener.bind(str(path))
+            listener.listen(0)
+            strategy = made(ExternalEngine, socket=str(path))
+
+            async def judge_one() -> None:
+                votes.append((await strategy.judge(pki.case(pki.leaf()))).vote)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(judge_one)
+                await trio.testing.wait_all_tasks_blocked()
+                for _ in range(4):
+                    stream = trio.SocketStream((await listener.accept())[0])
+                    await stream.send_all(b'{"vote": "accept"}\n')
+                    await stream.receive_some()
+                    await stream.aclose()
+
+    run(main)
+    assert votes == [Vote.ACCEPT] * 4
+
+
 def test_an_engine_that_stalls_or_goes(tmp_path: Path) -> None:
     async def stall(_: trio.SocketStream) -> None:
         await trio.sleep_forever()
