@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..abi import IPPROTO_TLS, MAX_VALUE_BYTES
+from ..abi import IPPROTO_TLS, MAX_FILE_BYTES
 from ..errors import DaemonError
 
 Option = tuple[int, int, bytes]
 """level, name, value"""
-_MOST_BYTES = 16 * MAX_VALUE_BYTES
+_MOST_BYTES = MAX_FILE_BYTES
 """of all options of one socket: as much as the largest file that one can name"""
 _EACH_BYTES = 64
 """what an option takes beside its value"""
