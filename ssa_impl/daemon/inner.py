@@ -79,6 +79,7 @@ class ApplicationListener:
 
     def __init__(self, application: socket.socket, directory: Path, backlog: int) -> None:
         self.path = directory / f"{os.getpid()}-{next(self._numbers)}"
+        self.inode = inode_of(application.fileno())
         try:
             application.bind(str(self.path))
             application.listen(backlog)
