@@ -131,6 +131,12 @@ def _peer_pid(end: socket.socket) -> int:
     return pid
 
 
+def peer_uid(end: socket.socket) -> int:
+    """Return whose the other end of a unix socket is: who connected, listened, or made the pair (SO_PEERCRED)."""
+    uid: int = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+    return uid
+
+
 def are_streams(descriptors: Iterable[int], *families: int) -> bool:
     """Whether what came along are stream sockets of these families: a program may send anything."""
     for descriptor in descriptors:
