@@ -7,7 +7,7 @@
 * ``ledger`` -- how many sockets each user has in all workers; ``crowd``: who waits, and gives way.
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket; ``requests``: what its channels ask of it.
-* ``sharing`` and ``relocation`` -- contexts that several sockets share, and sockets that go to another worker.
+* ``sharing``, ``handles``, ``relocation`` -- contexts that several sockets share; sockets that go to another worker.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
 * ``stapling`` -- OCSP answers about certificates that sockets present, fetched beside.
 * ``binding`` -- bind(), where a listener that has just been closed may be in the way.
