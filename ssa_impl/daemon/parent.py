@@ -17,7 +17,6 @@ import math
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -147,9 +146,12 @@ class Parent:
             "version": __version__,
             "hardening": self.fleet.alive[0].hardening.describe(),
         }
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
-        notify.notify("READY=1")
+        try:
+            os.write(1, f"{json.dumps(ready)}\n".encode())
+        except OSError as error:
+            self._give_up(f"cannot say on standard output that it is ready: {error.strerror}")
+        else:
+            notify.notify("READY=1")
 
     # -- signals
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -56,6 +57,19 @@ def test_a_policy_that_cannot_be_read_is_a_complaint(place: Path) -> None:
         ran = ssactl(*arguments)
         assert ran.returncode == 1
         assert ran.stderr.startswith(f"{policy}: {policy} cannot be read: Permission denied\n")
+
+
+def test_a_key_that_cannot_be_read_is_neither_good_nor_bad(place: Path) -> None:
+    """Root's rights find out; without them an exit code of its own says that nobody looked."""
+    policy, secret = place / "ssa.toml", place / "secret"
+    secret.mkdir(mode=0o700)
+    policy.write_text(f'[key.web]\nchain = "{secret}/chain"\nkey = "{secret}/key"\nprofiles = ["default"]\n')
+    policy.chmod(0o644)
+    ran = ssactl("check", str(policy), "--json")
+    said = f"key web: {secret}/chain cannot be opened: Permission denied"
+    assert ran.stderr.splitlines()[0] == f"not checked: {said}"
+    assert ran.returncode == 4
+    assert json.loads(ran.stdout)["unchecked"] == [said]
 
 
 def test_an_answer_that_cannot_be_written_is_one_sentence(place: Path) -> None:

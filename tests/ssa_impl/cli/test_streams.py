@@ -1,0 +1,90 @@
+"""Every command of the SSA with standard streams that are closed, full, or read by nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+CLOSED, FULL, BROKEN = "closed", "full", "broken"
+SAID = {
+    CLOSED: "{program}: cannot write: Bad file descriptor\n",
+    FULL: "{program}: cannot write: No space left on device\n",
+    BROKEN: "",
+}
+PRINTING = {
+    "ssactl": (["--help"], ["--version"], ["check", "--help"]),
+    "ssad": (["--help"], ["--version"]),
+    "ssa": (["--help"], ["run", "--help"], ["doctor", "--json"]),
+}
+REFUSING = {
+    "ssactl": (["check", "/dev/null/none"], 1),
+    "ssad": (["--policy", "/dev/null/none"], 2),
+    "ssa": (["run", "--", "/dev/null/none"], 126),
+}
+
+
+def run(program: str, arguments: list[str], **streams: str) -> subprocess.CompletedProcess[str]:
+    """Run a command whose streams (stdin, stdout, stderr) are as said; what is not said is caught."""
+    opened = {name: _opened(kind) for name, kind in streams.items() if kind != CLOSED}
+    closed = [number for number, name in enumerate(("stdin", "stdout", "stderr")) if streams.get(name) == CLOSED]
+    command = [sys.executable, "-m", f"ssa_impl.cli.{program}", *arguments]
+    shell = ["sh", "-c", 'exec "$@" ' + " ".join(f"{number}>&-" for number in closed), "sh", *command]
+    caught = {name: subprocess.PIPE for name in ("stdout", "stderr") if name not in opened}
+    try:
+        return subprocess.run(shell, text=True, check=False, timeout=90, **caught, **opened)  # type: ignore[call-overload,no-any-return]
+    finally:
+        for descriptor in opened.values():
+            os.close(descriptor)
+
+
+def _opened(kind: str) -> int:
+    if kind == FULL:
+        return os.open("/dev/full", os.O_WRONLY)
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+@pytest.mark.parametrize("stdout", SAID)
+@pytest.mark.parametrize("program", PRINTING)
+def test_what_cannot_be_written_is_no_success(program: str, stdout: str) -> None:
+    for arguments in PRINTING[program]:
+        ran = run(program, arguments, stdout=stdout)
+        assert (ran.returncode, ran.stderr) == (1, SAID[stdout].format(program=program)), arguments
+
+
+@pytest.mark.parametrize("stderr", SAID)
+@pytest.mark.parametrize("program", REFUSING)
+def test_nobody_who_hears_why_changes_no_exit_code(program: str, stderr: str) -> None:
+    arguments, code = REFUSING[program]
+    ran = run(program, arguments, stderr=stderr)
+    assert (ran.returncode, ran.stdout) == (code, "")
+
+
+def test_all_streams_closed_at_once(tmp_path: Path) -> None:
+    """No file that is opened takes a standard number, to be written to or read from by mistake."""
+    policy = tmp_path / "ssa.toml"
+    policy.write_text("nonsense")
+    before = policy.read_bytes()
+    assert run("ssactl", ["check", str(policy)], stdin=CLOSED, stdout=CLOSED, stderr=CLOSED).returncode == 1
+    assert policy.read_bytes() == before
+
+
+def test_a_program_has_the_closed_streams_of_whoever_started_it() -> None:
+    seen = "import os, sys; os._exit(10 * os.path.exists('/proc/self/fd/1') + (sys.stdin is None))"
+    ran = run("ssa", ["run", "--boundary", "preload", "--", sys.executable, "-c", seen], stdin=CLOSED, stdout=CLOSED)
+    assert ran.returncode == 1, ran.stderr
+
+
+@pytest.mark.parametrize("stdout", [CLOSED, FULL, BROKEN])
+def test_a_daemon_that_cannot_say_that_it_is_ready_does_not_stay(stdout: str) -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own are too deep for a socket
+        ran = run("ssad", ["--workers", "1", "--socket", f"{place}/control.sock"], stdout=stdout)
+        assert ran.returncode == 3
+        assert ran.stderr.startswith("ssad: cannot say on standard output that it is ready: ")
+        assert not list(Path(place).iterdir())
