@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from ..control.place import default_path
-from .streams import settled
+from .streams import standard_streams
 
 _ABOUT = "Give programs TLS as a service of the operating system: socket(AF_INET, SOCK_STREAM, IPPROTO_TLS)."
 _RUN = """\
@@ -62,10 +62,10 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
     command: list[str] = arguments.command
     if command[:1] == ["--"]:
         del command[0]
-    if not command:
+    if not command or not command[0]:
         arguments.parser.error("no program was named")
     daemon: Path = arguments.socket or default_path()
-    if not daemon.is_socket():
+    if not _is_socket(daemon):
         sys.stderr.write(
             f"ssa: no daemon listens at {daemon}: socket() will fail with ENOTCONN until ssad is started\n"
         )
@@ -75,6 +75,13 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
     if boundary == "preload":
         _run_under_preload(command, daemon)
     _run_under_seccomp(command, daemon)
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:  # who may not look may not connect either
+        return False
 
 
 def _choose() -> str:
@@ -135,7 +142,7 @@ def _fail(code: int, text: str) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
-    with settled("ssa", inherited=False):
+    with standard_streams("ssa", inherited=False):
         arguments = _parser().parse_args(sys.argv[1:] or ["--help"])
         arguments.do(arguments)
 

@@ -30,10 +30,11 @@ from ..policy.complaints import PolicyFileErrors
 from ..policy.files import PolicyPaths
 from ..policy.load import load_policy
 from ..policy.policy import Policy
-from .streams import settled
+from .streams import standard_streams
 from .tables import show
 
 _REFUSED, _USAGE, _NO_DAEMON, _UNCHECKED = 1, 2, 3, 4
+_PID_DIGITS = 10
 _WIDTH = 200
 """columns where no terminal says how many it has"""
 
@@ -178,7 +179,8 @@ def _ask(control: Path | None, command: Command) -> Answer:
 
 
 def _question(application: str, user: str) -> Question:
-    if application.isdecimal() and int(application) and not user:
+    is_number = application.isdecimal() and len(application) <= _PID_DIGITS
+    if is_number and int(application) and not user:
         return Question(pid=int(application))
     if not application.startswith("/"):
         _fail(_USAGE, f"{application}: not a program's absolute path, nor a process's number without --user")
@@ -225,7 +227,7 @@ def _fail(code: int, text: str, complaints: Sequence[str] = ()) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
-    with settled("ssactl"):
+    with standard_streams("ssactl"):
         app()
 
 

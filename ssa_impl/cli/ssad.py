@@ -29,7 +29,7 @@ from ..policy.complaints import PolicyFileErrors
 from ..policy.files import PolicyPaths
 from ..policy.load import load_policy
 from ..policy.policy import Policy
-from .streams import settled
+from .streams import standard_streams
 
 app = typer.Typer(
     add_completion=False,
@@ -130,7 +130,7 @@ def serve(
 
 def main() -> None:
     """Entry point of the console script."""
-    with settled("ssad"):
+    with standard_streams("ssad"):
         app()
 
 

@@ -28,7 +28,7 @@ class _Unheard(io.FileIO):
 
 
 @contextmanager
-def settled(program: str, *, inherited: bool = True) -> Iterator[None]:
+def standard_streams(program: str, *, inherited: bool = True) -> Iterator[None]:
     """Run a command line on streams that can be relied on; ``inherited``: by its children, too.
 
     Ends with CANNOT_WRITE when standard output fails, silently when its reader has ended.
@@ -56,6 +56,8 @@ def _open_closed(inherited: bool) -> None:
             os.set_inheritable(number, inherited)
     if sys.stdout is None:
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8")
+    elif isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout is sys.__stdout__:
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path's bytes, or a terminal's few letters
     if sys.stderr is not sys.__stderr__:  # somebody has taken what is said
         return
     encoding = getattr(sys.stderr, "encoding", "utf-8")
