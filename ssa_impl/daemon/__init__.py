@@ -2,6 +2,7 @@
 
 * ``parent`` -- listens on the control socket (``places``, ``notify``), obeys signals, drains.  ``fleet``: its workers.
 * ``reloading`` and ``governing`` -- another policy comes into force in all workers or none; ``distribution``: its way.
+* ``checking`` -- what they would refuse, also for who has no daemon.
 * ``enforcing`` -- open connections that another policy forbids are cut. ``rejudging``: who is believed.
 * ``identity`` -- who an application is, looked up by the parent.  ``administering``: the administrator's answers.
 * ``ledger`` -- how many sockets each user has in all workers; ``crowd``: who waits, and gives way.
