@@ -30,6 +30,7 @@ from .ledger import Ledger
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
 from .services import Services
+from .waits import attend
 
 _log = logging.getLogger("ssad")
 
@@ -99,7 +100,7 @@ def main() -> None:
     ledger_file, index, worker_count, serial, column = map(int, sys.argv[2:7])
     runtime = Path(sys.argv[7])
     ledger = Ledger(ledger_file, column)
-    configure(LogOptions.from_environment(), worker=True)
+    configure(LogOptions.from_environment(), worker=True, filled=attend)
     leave_signals_to_the_parent()
     raise_descriptor_limit()
     gc.freeze()
