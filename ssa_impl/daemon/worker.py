@@ -29,6 +29,7 @@ from .inner import InnerListener, inner_path
 from .ledger import Ledger
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
+from .resolver import Lookups
 from .services import Services
 from .waits import attend
 
@@ -41,6 +42,7 @@ async def serve(
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(inner_path(runtime, os.getpid()))
     dispatch.setblocking(False)
+    trio.socket.set_custom_hostname_resolver(Lookups())
     try:
         if (first := await _next_post(dispatch)) is None:
             return

@@ -56,13 +56,17 @@ def say(handler: Outlet, *numbers: int) -> None:
         handler.handle(logging.makeLogRecord({"msg": f"{number}", "levelname": "INFO"}))
 
 
-def read(handler: Outlet, reading: int, last: str) -> list[dict[str, str | int]]:
-    """Read to the line that says ``last``, as whoever waits for room would."""
+def read(handler: Outlet, reading: int, count: int) -> list[dict[str, str | int]]:
+    """Read until ``count`` lines have come or are known to be missing, as whoever waits for room would."""
     heard = b""
-    while not (heard.endswith(b"\n") and json.loads(heard.splitlines()[-1])["msg"] == last):
+    while not heard.endswith(b"\n") or accounted(lines := list(map(json.loads, heard.splitlines()))) < count:
         heard += os.read(reading, 4096)
         handler.hand_over()
-    return [json.loads(line) for line in heard.splitlines()]
+    return lines
+
+
+def accounted(lines: list[dict[str, str | int]]) -> int:
+    return sum(int(line.get("suppressed", 1)) for line in lines)
 
 
 def test_a_burst_to_a_slow_reader_arrives_whole_and_in_order(make: Make, ends: Ends) -> None:
@@ -70,7 +74,7 @@ def test_a_burst_to_a_slow_reader_arrives_whole_and_in_order(make: Make, ends: E
     handler = make(writing)
     say(handler, *range(5000))
     assert handler.is_full
-    assert [line["msg"] for line in read(handler, reading, "4999")] == [f"{number}" for number in range(5000)]
+    assert [line["msg"] for line in read(handler, reading, 5000)] == [f"{number}" for number in range(5000)]
     assert not handler.is_full
 
 
@@ -78,24 +82,13 @@ def test_what_there_is_no_room_for_is_left_out_and_counted(make: Make, ends: End
     writing, reading = ends
     handler = make(writing, kept_bytes=2000)
     say(handler, *range(5000))
-    lines = read(handler, reading, "lines are missing here: nobody read the log, or it could not be written")
-    *said, missing = lines
-    assert [line["msg"] for line in said] == [f"{number}" for number in range(len(said))]
-    assert missing["suppressed"] == 5000 - len(said)
+    lines = read(handler, reading, 5000)
+    assert accounted(lines) == 5000 > len(lines)
+    for index, line in enumerate(lines):  # a terminal may take a few more meanwhile
+        assert "suppressed" in line or int(line["msg"]) == accounted(lines[:index])
     say(handler, 5000)
-    (line,) = read(handler, reading, "5000")
-    assert "suppressed" not in line
-
-
-@pytest.mark.parametrize("ends", ["pipe"], indirect=True)
-def test_a_line_that_finds_room_again_says_what_is_missing_before_it(make: Make, ends: Ends) -> None:
-    writing, reading = ends
-    handler = make(writing, kept_bytes=2000)
-    say(handler, *range(5000))
-    os.read(reading, 1 << 20)
-    say(handler, 5000)
-    *_, kept, missing, last = read(handler, reading, "5000")
-    assert int(kept["msg"]) + 1 + int(missing["suppressed"]) == int(last["msg"])
+    (line,) = read(handler, reading, 1)
+    assert (line["msg"], "suppressed" in line) == ("5000", False)
 
 
 def test_others_who_share_the_descriptor_still_wait(make: Make, ends: Ends) -> None:
@@ -122,7 +115,7 @@ def test_a_pipe_of_another_user_is_not_waited_for_either(
         patched.setattr(os, "open", refused)
         handler = make(writing)
     say(handler, *range(5000))
-    assert [line["msg"] for line in read(handler, reading, "4999")] == [f"{number}" for number in range(5000)]
+    assert [line["msg"] for line in read(handler, reading, 5000)] == [f"{number}" for number in range(5000)]
 
 
 def test_a_process_that_ends_waits_for_nobody_long(make: Make, ends: Ends) -> None:
