@@ -10,6 +10,7 @@
 * ``session`` -- one secure socket; ``requests``: what its channels ask of it.
 * ``sharing``, ``handles``, ``relocation`` -- contexts that several sockets share; sockets that go to another worker.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
+* ``resolver`` -- names to addresses, in threads of their own.
 * ``stapling`` -- OCSP answers about certificates that sockets present, fetched beside.
 * ``binding`` -- bind(), where a listener that has just been closed may be in the way.
 * ``outer`` -- the TCP socket towards the peer.  ``inner`` -- the unix sockets towards the application.
