@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -458,9 +459,11 @@ def random_calls(_talk: Talk, seed: int, count: int, ports: list[int], chain: st
             held.append(result)
         return result
 
-    for _ in range(count):
-        if one(dice.choice([*held, -1, 10_000]) if held else open_one()) < 0:
-            met.add(ERRNO_NAMES[ctypes.get_errno()])
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)  # where sockets of any name may be bound
+        for _ in range(count):
+            if one(dice.choice([*held, -1, 10_000]) if held else open_one()) < 0:
+                met.add(ERRNO_NAMES[ctypes.get_errno()])
     for descriptor in held:
         os.close(descriptor)
     return sorted(met)
