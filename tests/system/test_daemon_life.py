@@ -183,9 +183,10 @@ def test_somebody_else_s_socket_is_left_alone() -> None:
 
 
 def test_without_a_runtime_directory_a_user_is_told_what_to_set() -> None:
-    forget = "import os, sys; os.setuid(65534); os.environ.pop('XDG_RUNTIME_DIR', 0); os.environ.pop('SSAD_SOCKET', 0);"
-    main = "sys.argv = ['ssad', '--user']; from ssa_impl.cli.ssad import main; main()"
-    code, complaint = ran(sys.executable, "-c", f"import ssa_impl.cli.ssad; {forget} {main}")
+    as_a_user = "import os, sys; os.geteuid = lambda: 1000; sys.argv = ['ssad', '--user']"
+    bare = "for name in ('XDG_RUNTIME_DIR', 'SSAD_SOCKET'): os.environ.pop(name, None)"
+    start = "from ssa_impl.cli.ssad import main; main()"
+    code, complaint = ran(sys.executable, "-c", f"{as_a_user}\n{bare}\n{start}")
     assert code == 3
     assert complaint == ("ssad: --user has no place for its socket; set XDG_RUNTIME_DIR, or choose one with --socket\n")
 
