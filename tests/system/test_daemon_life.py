@@ -128,6 +128,8 @@ def test_a_worker_that_dies_again_and_again_is_replaced_again_and_again(
         eventually(lambda before=before: len(set(own_daemon.worker_pids()) - set(before)) == 2)  # type: ignore[misc]
         eventually(lambda: zygote.run("worker_of_new_socket_if_any") != "ENOTCONN")
     eventually(lambda: {zygote.run("worker_of_new_socket_if_any") for _ in range(4)} == {0, 1})
+    runtime = own_daemon.path.with_name("control.sock.d")  # the killed ones could not remove their names themselves
+    assert {file.name for file in runtime.iterdir()} == {f"worker-{pid}.inner" for pid in own_daemon.worker_pids()}
     assert zygote.run("download", port=web.port, ca=ca)["sha256"] == BODY_SHA256
 
 
