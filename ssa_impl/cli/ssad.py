@@ -1,6 +1,7 @@
 """``ssad``: the daemon.
 
-Exit codes: 0 ended by SIGTERM or SIGINT, 2 bad usage or a policy that cannot be used, 3 cannot run here.
+Exit codes: 0 ended by SIGTERM or SIGINT, 1 the help cannot be written, 2 bad usage or a policy that cannot be used,
+3 cannot run here, or cannot say that it does.
 """
 
 # ruff: noqa: E402  # the imports take most of a start, and an interrupt meanwhile is the end and no traceback
@@ -29,6 +30,7 @@ from ..policy.complaints import PolicyFileErrors
 from ..policy.files import PolicyPaths
 from ..policy.load import load_policy
 from ..policy.policy import Policy
+from .streams import standard_streams
 
 app = typer.Typer(
     add_completion=False,
@@ -133,7 +135,8 @@ def serve(
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    with standard_streams("ssad"):
+        app()
 
 
 if __name__ == "__main__":
