@@ -9,6 +9,7 @@ lock never outlives its owner.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -71,7 +72,7 @@ def make_directory(parent: Path, name: str) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
             path = parent / f"{name}{suffix}"
-            if not path.exists():
+            with contextlib.suppress(FileExistsError):  # perhaps a campaign that begins in the same second
                 path.mkdir()
                 return path
     except OSError as error:

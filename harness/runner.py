@@ -179,7 +179,7 @@ def look_around(scenes: Sequence[Stage]) -> environment.Environment:
         found["daemon"] = {
             "version": daemon.version,
             "openssl": daemon.openssl,
-            "workers": len(daemon.pids) - 1,
+            "workers": daemon.workers,
         }
     if ensemble.proxies:
         found["proxies"] = {

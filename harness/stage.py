@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from harness.plan import Plan
 from harness.policies import policy
 from harness.records import Profile
 from harness.signals import closed_in_peace
+from harness.workplace import workplace
 from webservers import Authority, Content, KeyType, ServerConfig
 
 _KEY_TYPES: dict[str, KeyType] = {"ecdsa": "ecdsa-p256", "rsa": "rsa-2048"}
@@ -60,11 +60,10 @@ def stages(plan: Plan, kinds: Sequence[str]) -> Iterator[tuple[Stage, ...]]:
     if plan.url is not None:
         _ca_file(plan)
     links = [_choose(plan, kind) for kind in kinds]
-    directory = tempfile.TemporaryDirectory(prefix="ssa-bench-", ignore_cleanup_errors=True)
-    with closed_in_peace(directory) as name, ExitStack() as opened:
+    with closed_in_peace(workplace()) as directory, ExitStack() as opened:
         for link in links:
             opened.enter_context(closed_in_peace(_opened(link)))
-        yield _laid_out(plan, links, Path(name))
+        yield _laid_out(plan, links, directory)
 
 
 def _laid_out(plan: Plan, links: Sequence[Link], directory: Path) -> tuple[Stage, ...]:

@@ -24,6 +24,7 @@ from .. import __version__
 from ..administration.logs import Connections, Format, LogOptions, configure
 from ..control.place import default_path
 from ..daemon.parent import CannotStart, Parent, PolicyRefused
+from ..daemon.waits import attend
 from ..daemon.worker import raise_descriptor_limit
 from ..policy.complaints import PolicyFileErrors
 from ..policy.files import PolicyPaths
@@ -105,7 +106,7 @@ def serve(
     """
     log = LogOptions(log_format, log_connections)
     os.environ.update(log.to_environment())
-    configure(log)
+    configure(log, filled=attend)
     if user and policy:
         raise typer.BadParameter("--user and --policy both say where the policy is; give one of them")
     paths = PolicyPaths.at(*policy) if policy else PolicyPaths.user() if user else PolicyPaths.system()

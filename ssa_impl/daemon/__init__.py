@@ -8,8 +8,9 @@
 * ``ledger`` -- how many sockets each user has in all workers; ``crowd``: who waits, and gives way.
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket; ``requests``: what its channels ask of it.
-* ``sharing`` and ``relocation`` -- contexts that several sockets share, and sockets that go to another worker.
+* ``sharing``, ``handles``, ``relocation`` -- contexts that several sockets share; sockets that go to another worker.
 * ``connecting``, ``accepting`` -- the two roles' ways to an authenticated connection; ``carriage`` -- its life then.
+* ``resolver`` -- names to addresses, in threads of their own.
 * ``stapling`` -- OCSP answers about certificates that sockets present, fetched beside.
 * ``binding`` -- bind(), where a listener that has just been closed may be in the way.
 * ``outer`` -- the TCP socket towards the peer.  ``inner`` -- the unix sockets towards the application.

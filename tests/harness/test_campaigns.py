@@ -174,6 +174,7 @@ def test_a_killed_harness_leaves_no_process_and_can_be_resumed(harness: Program)
     assert torn.code == 2
     assert "trials.jsonl: the last line is torn" in torn.sentence
     assert harness("resume", str(harness.campaign), "--no-analysis").code == 0
+    assert harness.nothing_is_left()
     assert [trial.trial_id for trial in trials_of(harness)] == planned_ids(harness)
 
 
