@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 import resource
 import threading
 from collections.abc import Callable, Iterator
@@ -292,3 +293,13 @@ def test_a_damaged_archive_is_one_sentence(directory: Path) -> None:
     (directory / "samples.jsonl.xz").write_bytes(b"not compressed")
     with pytest.raises(UsageError, match="Cannot unpack"):
         list(read_records(directory / "samples.jsonl", Sample))
+
+
+@pytest.mark.parametrize("name", ["plan.json", "samples.jsonl", "links.jsonl", "looks.jsonl", "trials.parquet"])
+def test_a_file_that_never_begins_or_never_ends_is_not_waited_for(directory: Path, name: str) -> None:
+    path = directory / name
+    for make in (os.mkfifo, lambda there: there.symlink_to("/dev/zero")):
+        path.unlink(missing_ok=True)
+        make(path)
+        with pytest.raises(UsageError, match=f"is not a campaign's directory: {name}: no regular file"):
+            read_campaign(directory)

@@ -147,6 +147,21 @@ def test_an_interrupt_loses_at_most_the_trial_in_flight(moment: str, number: sig
     assert harness.nothing_is_left()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_during_the_report_loses_nothing(number: signal.Signals, harness: Program) -> None:
+    with harness.started(*harness.run_arguments(*OPENSSL_ONLY, "--analysis", levels="[1]")) as running:
+        running.until("Recorded 4 trials")
+        running.signal(number)
+        ended = running.end()
+    assert ended.code == 128 + number
+    assert f"Interrupted by {number.name}. What was recorded is kept. Go on with: python -m harness resume" in (
+        ended.sentence
+    )
+    assert not [path for path in harness.campaign.iterdir() if path.name.startswith(".")]
+    assert harness.nothing_is_left()
+    assert harness("check", str(harness.campaign)).code == 0
+
+
 def test_a_killed_harness_leaves_no_process_and_can_be_resumed(harness: Program) -> None:
     with harness.started(*harness.run_arguments()) as running:
         running.until("3/8 trials")
