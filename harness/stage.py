@@ -16,6 +16,7 @@ from pathlib import Path
 from harness import trust_store
 from harness.ensemble import Ensemble, File
 from harness.errors import CannotError, HarnessError, UsageError
+from harness.files import read_small
 from harness.links import Link, LinkError, LinkUnavailableError, LinkUsageError, choose
 from harness.links.provisioned import Provisioned
 from harness.links.remote import target_of
@@ -29,6 +30,7 @@ from harness.workplace import workplace
 from webservers import Authority, Content, KeyType, ServerConfig
 
 _KEY_TYPES: dict[str, KeyType] = {"ecdsa": "ecdsa-p256", "rsa": "rsa-2048"}
+_CA_BYTES = 16 << 20
 _CLIENT_BYTES = 32_000_000  # of one client process besides the body's buffer
 _PART_BYTES = 250_000_000  # of a server, a daemon and two fleets
 
@@ -197,7 +199,7 @@ def _ca_file(plan: Plan) -> Path:
         raise UsageError("This system has no file of trusted authorities; name one with --ca FILE.")
     path = Path(name).resolve()
     try:
-        text = path.read_bytes()
+        text = read_small(path, _CA_BYTES)
     except OSError as error:
         raise UsageError(f"Cannot read the authorities' file {path}: {error.strerror}.") from error
     if b"-----BEGIN CERTIFICATE-----" not in text:
