@@ -342,7 +342,7 @@ def _guarded(work: Callable[[], T], said: Reporter | None = None) -> T:
 
 
 def _hint(said: Reporter | None) -> str:
-    if said is None or said.campaign is None:
+    if said is None or said.campaign is None or not said.campaign.is_dir():
         return ""
     return f"\nWhat was recorded is kept. Go on with: python -m harness resume {said.campaign}"
 

@@ -193,6 +193,18 @@ def test_a_lost_party_is_replaced(victim: str, harness: Program) -> None:
     assert harness.nothing_is_left()
 
 
+@pytest.mark.parametrize("victim", ["granian", "ssa_impl.daemon.worker"])
+def test_whoever_was_replaced_is_warmed_up_before_anything_is_measured(victim: str, harness: Program) -> None:
+    """Where a worker has ended, the daemon puts another in its place and lives on: it is started anew."""
+    with harness.started(*harness.run_arguments("--set", "warm_up=1", levels="[1, 2, 3]")) as running:
+        running.until("2/12 trials")
+        harness.kill(victim)
+        ended = running.end()
+    assert ended.code == 0, ended.said
+    assert "Somebody was replaced, so all were warmed up again." in ended.said
+    assert harness("check", str(harness.campaign)).code == 0
+
+
 Serve = Callable[..., ScriptedServer]
 
 
