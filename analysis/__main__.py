@@ -9,25 +9,28 @@ from types import FrameType
 from analysis.arithmetic import settle
 from harness.streams import standard_streams
 
-SIGINT_EXIT = 130
-SIGTERM_EXIT = 143
+_signals: list[int] = []
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(SIGTERM_EXIT)
+def _end(number: int, _frame: FrameType | None) -> None:
+    _signals.append(number)
+    sys.exit(128 + number)
 
 
 def main() -> None:
     """Run the command line."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     settle()
     try:
         from analysis.cli import app
 
         with standard_streams():
             app(prog_name="python -m analysis")
-    except KeyboardInterrupt:
-        sys.exit(SIGINT_EXIT)
+    except ImportError:  # what some libraries make of being ended while they are imported
+        if not _signals:
+            raise
+        sys.exit(128 + _signals[0])
 
 
 if __name__ == "__main__":

@@ -331,3 +331,19 @@ def test_signals_end_it_without_a_traceback(number: signal.Signals, code: int) -
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == code
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_library_that_hides_the_signal_behind_an_error_of_its_import(number: signal.Signals, code: int) -> None:
+    """As extension modules do, NumPy for one, when they are ended in the middle of it."""
+    program = (
+        "import os, sys\nimport analysis.cli, analysis.selfcheck\n"
+        "def run(count):\n"
+        f"    try: os.kill(os.getpid(), {int(number)}); return []\n"
+        "    except BaseException: raise ImportError('initialization failed') from None\n"
+        "analysis.selfcheck.run = run\n"
+        "sys.argv = ['analysis', 'selfcheck']\n"
+        "from analysis.__main__ import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (code, "")
