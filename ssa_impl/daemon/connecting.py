@@ -191,7 +191,7 @@ async def _reach(
     key, earlier = b"", None
     if settings.session_ttl_s:
         key = digest(await cache_scope(session), address, settings)
-        earlier = await session.services.sessions.take(key)
+        earlier = session.services.sessions.take(key, time.monotonic())
     engine = Engine(context, settings, earlier)
     wire = Wire(outer.socket, engine)
     await authenticate(engine, wire, settings)

@@ -132,6 +132,7 @@ def commit(services: Services, *, enforced: bool = False) -> None:
     if (policy := services.prepared) is None:
         return
     services.govern(policy)
+    services.sessions.forget()  # they were agreed on under other rules
     if enforced:
         services.enforced = services.epoch
     for session in services.live:

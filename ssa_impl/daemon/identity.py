@@ -13,9 +13,10 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import os
+import re
 import struct
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import trio
@@ -27,6 +28,7 @@ from .mail import Post
 _IDENTIFY = struct.Struct("<IiI")  # number, pid, uid
 _NUMBER = struct.Struct("<I")
 _DELETED = " (deleted)"  # what proc_pid_exe(5) says of a program that has been replaced while it runs
+_STATUS = re.compile(r"^(Uid|Gid|Groups):(.*)$", re.MULTILINE)
 _EFFECTIVE = 1  # column of Uid and Gid in proc_pid_status(5)
 
 
@@ -36,11 +38,10 @@ class Unidentified(Exception):
 
 def identify(pid: int, uid: int) -> Application:
     """Return who runs as ``pid``, named by a process of the user ``uid``.  Raises Unidentified."""
-    process = Path("/proc") / str(pid)
     try:
-        executable = str((process / "exe").readlink()).removesuffix(_DELETED)
-        status = _status((process / "status").read_text("utf-8", "surrogateescape"))
-        cgroup = _cgroup((process / "cgroup").read_text("utf-8", "surrogateescape"))
+        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(_DELETED)
+        status = dict(_STATUS.findall(_read(f"/proc/{pid}/status")))
+        cgroup = _cgroup(_read(f"/proc/{pid}/cgroup"))
     except OSError as error:
         raise Unidentified(f"what process {pid} runs cannot be seen: {error.strerror}") from None
     owner = int(status["Uid"].split()[_EFFECTIVE])
@@ -50,8 +51,9 @@ def identify(pid: int, uid: int) -> Application:
     return Application(pid, owner, int(status["Gid"].split()[_EFFECTIVE]), groups, executable, cgroup)
 
 
-def _status(text: str) -> dict[str, str]:
-    return {name: value for name, _, value in (line.partition(":") for line in text.splitlines())}
+def _read(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:
+        return os.fsdecode(file.read())
 
 
 def _cgroup(text: str) -> str:

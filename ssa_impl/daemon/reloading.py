@@ -14,7 +14,6 @@ import trio
 
 from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
-from ..tls.sessions import SessionCache
 from . import enforcing, notify
 from .distribution import pack
 from .fleet import Fleet
@@ -115,7 +114,6 @@ class Reloader:
             worker.policy = policy
         fleet.govern(policy, file)
         retiring = fleet.replace(hired)
-        fleet.sessions = SessionCache()  # they were agreed on under other rules
         patience_s = _PATIENCE_S + enforcing.PATIENCE_S * enforce
         answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", patience_s)
         await self.keys.commit()

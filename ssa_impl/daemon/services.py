@@ -92,10 +92,10 @@ class Services:
     """what is shown as metrics"""
     ledger: Ledger = field(default_factory=Ledger)
     """how many sockets each user has, in all workers"""
+    sessions: Sessions = field(default_factory=Sessions)
+    """TLS sessions that initiators can resume, in all workers"""
     _silent: WeakValueDictionary[int, Crowd] = field(default_factory=WeakValueDictionary)
     _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
-    sessions: Sessions = field(init=False)
-    """TLS sessions that initiators can resume"""
     identities: Identities = field(init=False)
     """who applications are"""
     keys: Keys = field(init=False)
@@ -106,7 +106,6 @@ class Services:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.sessions = Sessions(partial(self.post, PARENT), self.start)
         self.identities = Identities(partial(self.post, PARENT))
         self.staples = Staples(self.start, self.counts)
         self.keys = Keys(self.start, partial(renew_listeners, self))
