@@ -39,7 +39,7 @@ class Unidentified(Exception):
 def identify(pid: int, uid: int) -> Application:
     """Return who runs as ``pid``, named by a process of the user ``uid``.  Raises Unidentified."""
     try:
-        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(_DELETED)
+        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(_DELETED)  # noqa: PTH115 (a path object takes longer)
         status = dict(_STATUS.findall(_read(f"/proc/{pid}/status")))
         cgroup = _cgroup(_read(f"/proc/{pid}/cgroup"))
     except OSError as error:
@@ -52,7 +52,7 @@ def identify(pid: int, uid: int) -> Application:
 
 
 def _read(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (likewise)
         return os.fsdecode(file.read())
 
 

@@ -11,7 +11,6 @@ cleared: whenever a worker is killed, none is found in part or twice.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import struct
@@ -24,6 +23,7 @@ ROWS, PLACES = 512, 8
 PLACE_BYTES = 16_384
 """room of one session: peers say how large it is, for it has their chain; a larger one is not kept"""
 _HEAD = struct.Struct(f"={DIGEST_BYTES}sdI")
+_FREE = bytes(_HEAD.size)
 _ROW_BYTES = PLACES * _HEAD.size
 _TRIES = 100
 """how often to look whether a row is free, which takes microseconds, unless another worker was stopped in it"""
@@ -47,29 +47,36 @@ class Sessions:
         content = session.to_bytes()
         if len(content) > PLACE_BYTES:
             return
-        with self._alone_in(row := _row_of(key)) as alone:
-            if not alone:
-                return
+        if not self._lock(row := _row_of(key)):
+            return
+        try:
             ends = [until_s for _, until_s, _ in self._heads(row)]
             place = ends.index(min(ends))
-            self._set_head(row, place, bytes(_HEAD.size))
+            if ends[place]:
+                self._set_head(row, place, _FREE)
             os.pwrite(self._file, content, _room(row, place))
             self._set_head(row, place, _HEAD.pack(key, until_s, len(content)))
+        finally:
+            self._unlock(row)
 
     def take(self, key: bytes, now_s: float) -> Resumable | None:
         """Give the newest session of a key away; None when there is none that is still good."""
-        with self._alone_in(row := _row_of(key)) as alone:
+        if not self._lock(row := _row_of(key)):
+            return None
+        try:
             found = [
                 (until_s, place, size)
-                for place, (owner, until_s, size) in enumerate(self._heads(row) if alone else ())
+                for place, (owner, until_s, size) in enumerate(self._heads(row))
                 if owner == key and now_s < until_s
             ]
             if not found:
                 return None
             _, place, size = max(found)
-            self._set_head(row, place, bytes(_HEAD.size))
+            self._set_head(row, place, _FREE)
             content = os.pread(self._file, size, _room(row, place))
-            return Resumable.from_bytes(content) if len(content) == size else None
+            return Resumable.from_bytes(content) if len(content) == size else None  # all was forgotten meanwhile
+        finally:
+            self._unlock(row)
 
     def forget(self) -> None:
         """Let nothing be resumed that was kept before."""
@@ -81,21 +88,19 @@ class Sessions:
     def _set_head(self, row: int, place: int, head: bytes) -> None:
         os.pwrite(self._file, head, row * _ROW_BYTES + place * _HEAD.size)
 
-    @contextlib.contextmanager
-    def _alone_in(self, row: int) -> Iterator[bool]:
-        """Whether this worker has the row to itself now; it does not wait for one that was stopped."""
+    def _lock(self, row: int) -> bool:
+        """Have a row to oneself; False when another worker does not let go of it."""
         for _ in range(_TRIES):
-            with contextlib.suppress(BlockingIOError):
+            try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, row)
-                break
-            os.sched_yield()
-        else:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, row)
+            except BlockingIOError:
+                os.sched_yield()
+            else:
+                return True
+        return False
+
+    def _unlock(self, row: int) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, row)
 
 
 def _row_of(key: bytes) -> int:

@@ -36,7 +36,14 @@ _log = logging.getLogger("ssad")
 
 
 async def serve(
-    dispatch: socket.socket, index: int, worker_count: int, serial: int, runtime: Path, *, ledger: Ledger, sessions: Sessions
+    dispatch: socket.socket,
+    index: int,
+    worker_count: int,
+    serial: int,
+    runtime: Path,
+    *,
+    ledger: Ledger,
+    sessions: Sessions,
 ) -> None:
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(inner_path(runtime, os.getpid()))

@@ -11,6 +11,7 @@ import hashlib
 import struct
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..policy.model import Settings
 
@@ -19,8 +20,13 @@ DIGEST_BYTES = 32
 
 def digest(scope: Hashable, address: tuple[object, ...], settings: Settings) -> bytes:
     """Return what sessions of such connections are kept under."""
-    anchors = hashlib.sha256(settings.anchors_pem or b"").digest()
-    return hashlib.sha256(repr((scope, address, anchors, settings)).encode()).digest()
+    return hashlib.sha256(repr((scope, address)).encode() + _digest(settings)).digest()
+
+
+@lru_cache(maxsize=512)
+def _digest(settings: Settings) -> bytes:
+    """Most connections have settings that another one had."""
+    return hashlib.sha256(repr(settings).encode()).digest()
 
 
 _LENGTH = struct.Struct("<I")

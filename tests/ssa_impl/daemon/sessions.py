@@ -303,12 +303,18 @@ class Booth(Side):
 
 
 class Worker:
-    """One worker, and the parent that it writes to: the parent says who applications are, and everything else is
-    ``mail``."""
+    """One worker, and the parent that it writes to: it says who applications are, the rest is ``mail``."""
 
     def __init__(
-        self, profile: Profile, directory: Path, nursery: trio.Nursery, index: int = 0, worker_count: int = 1
+        self,
+        profile: Profile,
+        directory: Path,
+        nursery: trio.Nursery,
+        index: int = 0,
+        worker_count: int = 1,
+        sessions: int | None = None,
     ) -> None:
+        """``sessions``: the file that it shares with the others, and closes."""
         self._dispatch, self._parents = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._dispatch, self._parents):
             end.setblocking(False)
@@ -321,6 +327,7 @@ class Worker:
             self._listener,
             self._dispatch,
             nursery.start_soon,
+            sessions=Sessions(sessions),
         )
         self._nursery = nursery
         self._sides: list[Side] = []
@@ -432,7 +439,8 @@ def play_with_two(scene: Callable[[Worker, Worker], Coroutine[Any, Any, None]], 
     """Run one scene with two workers of one daemon; what they write to each other is for the scene to deliver."""
 
     async def main(directory: Path, nursery: trio.Nursery, stack: contextlib.ExitStack) -> None:
-        made = [Worker(profile, directory, nursery, index, 2) for index in range(2)]
+        file = create()
+        made = [Worker(profile, directory, nursery, index, 2, end) for index, end in enumerate((file, os.dup(file)))]
         for worker in made:
             stack.callback(worker.close)
         await scene(*made)

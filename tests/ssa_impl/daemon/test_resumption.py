@@ -138,22 +138,27 @@ def test_a_worker_that_ends_while_it_keeps_leaves_nothing_in_part(
 
 WORKER = """
 import os, sys
-from ssa_impl.daemon.resumption import Sessions
+from ssa_impl.daemon.resumption import Sessions, _row_of
 from tests.ssa_impl.daemon.test_resumption import KEY, numbered, spread
 sessions = Sessions(int(sys.argv[1]))
 """
-TAKER = WORKER + """
+TAKER = (
+    WORKER
+    + """
 sys.stdin.read(1)  # all of them at once
 for key in spread():
     for _ in range(8):
         if (session := sessions.take(key, 0)) is not None:
             print(session.session.decode())
 """
-STOPPER = WORKER + """
-with sessions._alone_in(int.from_bytes(KEY[:2], "little") % 512) as alone:
-    print(alone, flush=True)
-    sys.stdin.read()
+)
+STOPPER = (
+    WORKER
+    + """
+print(sessions._lock(_row_of(KEY)), flush=True)
+sys.stdin.read()
 """
+)
 
 
 def spread() -> list[bytes]:

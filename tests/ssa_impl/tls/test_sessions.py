@@ -30,6 +30,7 @@ from tests.ssa_impl.tls.peers import (
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
 
+
 @given(st.binary(), st.binary())
 def test_a_session_travels_as_bytes(session: bytes, chain: bytes) -> None:
     made = Resumable(session, chain)
