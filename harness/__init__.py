@@ -7,7 +7,8 @@ Nouns, in reading order:
 - ``records``: what is written down, the one waist between this package and ``analysis``.
 - ``clients``: the processes that download; ``links``: what lies between them and the server.
 - ``proxies``: stunnel and HAProxy as stacks of their own.
-- ``parties``, ``ensemble``: fleets, daemon, proxies and server as processes; ``stage``: everything they stand on.
+- ``parties``, ``ensemble``: fleets, daemon, proxies and server as processes; ``stage``: everything they stand on,
+  in a ``workplace``.
 - ``trial``: one release of n processes; ``assemble``: its records; ``validity``: may it be compared?
 - ``cpu``: what other processes used; ``environment``: the machine, and whether it is still the same.
 - ``jsonl``, ``campaign``, ``columns``: the campaign's directory.

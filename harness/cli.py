@@ -24,7 +24,8 @@ from harness import recording, runner
 from harness.campaign import read_campaign
 from harness.errors import HarnessError, UsageError
 from harness.forecast import campaign_s, in_words
-from harness.links import rootless
+from harness.links import LinkUnavailableError, rootless
+from harness.links.delays import check_netem
 from harness.order import in_turn
 from harness.plan import PRESETS, Plan, load_file, load_preset, names, parse_changes
 from harness.progress import Reporter, reporter
@@ -123,6 +124,7 @@ def main() -> None:
 
 @app.command()
 def plan(
+    context: typer.Context,
     *,
     preset: Preset = None,
     file: PlanFile = None,
@@ -141,10 +143,14 @@ def plan(
     """Print the trials, their order and the expected duration. Nothing is run."""
     options = {"seed": seed, "blocks": blocks, "link": link, "profile": profile, "server": server, "boundary": boundary}
     chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca})
+    if chosen.emulator == "netem":
+        _may_make_links(context, chosen)
     if as_json:
         _print_json(chosen)
     else:
         _print_order(chosen)
+    if chosen.emulator == "netem":
+        _say_what_netem_lacks()
 
 
 @app.command()
@@ -277,6 +283,15 @@ def _may_make_links(context: typer.Context, *plans: Plan) -> None:
     wanted = {"auto", "lan", "wan"} & {kind for one in plans for kind in one.every_link}
     if wanted and context.find_root().obj is _AS_A_PROGRAM and rootless.is_needed() and rootless.is_possible():
         rootless.begin_again()
+
+
+def _say_what_netem_lacks() -> None:
+    """The plan is good, and may be for another machine; on this one ``run`` would end with it."""
+    try:
+        check_netem()
+    except LinkUnavailableError as error:
+        text = f"This machine cannot run it: {error}"
+        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _finish(said: Reporter, work: Callable[[], runner.Ending], *, analysis: bool) -> None:

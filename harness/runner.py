@@ -21,7 +21,7 @@ import trio
 
 from harness import environment, stopping
 from harness.assemble import Identity, Setting, assemble, link_sample
-from harness.campaign import Campaign, Recorder, make_directory, read_campaign, write_header
+from harness.campaign import Campaign, Recorder, make_directory, read_campaign, try_directory, write_header
 from harness.errors import HarnessError, UsageError
 from harness.forecast import Clock, warm_up_level
 from harness.ledger import Ledger
@@ -65,6 +65,7 @@ def links_of(manifest: Manifest) -> tuple[LinkKind, ...]:
 
 def run(plan: Plan, out: Path, reporter: Reporter) -> Ending:
     """A new campaign in a new directory below ``out``."""
+    try_directory(out)
     with stages(plan, plan.every_link) as scenes:
         for link in dict.fromkeys(scene.link for scene in scenes):
             reporter.say(f"Link: {link.kind}. {link.why}")
@@ -178,7 +179,7 @@ def look_around(scenes: Sequence[Stage]) -> environment.Environment:
         found["daemon"] = {
             "version": daemon.version,
             "openssl": daemon.openssl,
-            "workers": len(daemon.pids) - 1,
+            "workers": daemon.workers,
         }
     if ensemble.proxies:
         found["proxies"] = {

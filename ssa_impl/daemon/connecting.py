@@ -171,7 +171,7 @@ def _begin(session: Session, message: Connect) -> Establish:
     host = parse_sockaddr_host(message.address)
     if host is not None:
         session.socket.default_hostname(host[0])
-        find = partial(resolve_host, *host)
+        find = partial(resolve_host, session.uid, *host)
     else:
         find = partial(_known, parse_sockaddr(outer.family, message.address))
     settings = session.settings(session.socket.request(), Role.INITIATOR)

@@ -18,12 +18,11 @@ import trio
 
 from ..administration.metrics import to_json_value, version_name
 from ..errors import SsaError
-from ..policy.contexts import context_for, forget_contexts
-from ..policy.model import Request
+from ..policy.contexts import forget_contexts
 from ..policy.policy import Policy
-from ..policy.resolve import resolve
 from ..sockets.states import State
 from . import enforcing, sharing
+from .checking import check
 from .distribution import unpack
 from .mail import ALL_OTHERS, PARENT, Ask, Post
 from .services import Services
@@ -82,18 +81,6 @@ async def _answer(
 
 
 # -- a policy
-
-
-def check(policy: Policy) -> list[str]:
-    """Return what is wrong with a policy that only making its contexts tells, one sentence for each profile."""
-    forget_contexts()  # the files behind them may have changed, too
-    complaints = []
-    for profile in policy.profiles.values():
-        try:
-            context_for(resolve(profile, Request(hostname="policy.invalid")))
-        except SsaError as error:
-            complaints.append(f"profile {profile.name}: {error.text}")
-    return complaints
 
 
 async def _prepare(services: Services, policy: Policy | bytes) -> bytes:

@@ -144,6 +144,16 @@ def are_streams(descriptors: Iterable[int], *families: int) -> bool:
     return True
 
 
+def inode_of(application: int) -> int:
+    """Return the inode of an application's descriptor, 0 when it is no stream socket.
+
+    Of files nothing is asked: a file system may be anybody's (fuse(4)), and not answer.
+    """
+    if not are_streams([application], socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+        return 0
+    return os.fstat(application).st_ino
+
+
 def fill(application: socket.socket) -> int:
     """Fill the application's send buffer so that it polls unwritable; return how many bytes it took.
 

@@ -53,6 +53,11 @@ _DESCRIPTORS = {
 }
 
 
+BETWEEN_WORKERS = frozenset({Post.MOVED, Post.LISTENER, Post.PEER, Post.CLAIM})
+TO_SUCCESSORS = frozenset({Post.CONTEXTS, Post.EVIDENCE})
+"""what the parent carries from worker to worker; all else is the parent's own to say, the policy above all"""
+
+
 class Ask(bytes, Enum):
     """What the parent asks a worker."""
 

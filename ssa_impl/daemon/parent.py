@@ -17,7 +17,6 @@ import math
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -79,6 +78,10 @@ class Parent:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; everything is gone afterwards.  Raises CannotStart, PolicyRefused."""
+        try:
+            watch_s = notify.watchdog_s()
+        except ValueError:
+            raise CannotStart("WATCHDOG_USEC of the environment is no number of microseconds") from None
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
             contextlib.closing(self.reloader.keys),
@@ -102,7 +105,7 @@ class Parent:
                     await self._fleet.run(nursery)
                     await self._start_administration(nursery)
                     self._announce()
-                    nursery.start_soon(self._feed_watchdog)
+                    nursery.start_soon(self._feed_watchdog, watch_s)
                     with self._open:
                         await self._hand_out(listener)
                     if not self._socket_is_given:  # a new ssad may listen here now, and boundaries find nobody
@@ -147,9 +150,12 @@ class Parent:
             "version": __version__,
             "hardening": self.fleet.alive[0].hardening.describe(),
         }
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
-        notify.notify("READY=1")
+        try:
+            os.write(1, f"{json.dumps(ready)}\n".encode())
+        except OSError as error:
+            self._give_up(f"cannot say on standard output that it is ready: {error.strerror}")
+        else:
+            notify.notify("READY=1")
 
     # -- signals
 
@@ -187,9 +193,9 @@ class Parent:
         await self.fleet.ask_all(Ask.DRAIN, patience_s=patience_s)
         self._scope.cancel()
 
-    async def _feed_watchdog(self) -> None:
+    async def _feed_watchdog(self, watch_s: float) -> None:
         """Tell the service manager that we live as long as every worker answers."""
-        if not (watch_s := notify.watchdog_s()):
+        if not watch_s:
             return
         while True:
             await trio.sleep(watch_s / _PINGS_PER_WATCH)

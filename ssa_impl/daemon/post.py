@@ -15,6 +15,7 @@ from ..control.messages import Claim, Reply, SetOption
 from ..errors import SsaError
 from . import governing, rejudging, sharing
 from .accepting import take_peer, take_peers_for_another
+from .inner import inode_of
 from .mail import RETIRED, Post
 from .outer import Outer
 from .relocation import Transcript, read
@@ -104,8 +105,8 @@ async def _open(services: Services, end: socket.socket) -> None:
 async def _claim(services: Services, end: socket.socket, application: int, request: int, asked: int) -> None:
     """Find the socket behind the application's descriptor here, or ask the next worker."""
     try:
-        session = services.by_inode.get(os.fstat(application).st_ino)
-        if session is not None and session.uid == _uid(end):
+        session = services.by_inode.get((_uid(end), inode_of(application)))
+        if session is not None:
             await session.attach(DaemonChannel(end), request)
             return
         last = services.retiring is not None or asked + 1 >= services.worker_count

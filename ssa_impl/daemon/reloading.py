@@ -15,9 +15,9 @@ import trio
 from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
 from . import enforcing, notify
+from .checking import check
 from .distribution import pack
 from .fleet import Fleet
-from .governing import check
 from .mail import Ask
 from .processes import Worker
 

@@ -67,7 +67,7 @@ class Sessions:
             found = [
                 (until_s, place, size)
                 for place, (owner, until_s, size) in enumerate(self._heads(row))
-                if owner == key and now_s < until_s
+                if owner == key and now_s < until_s and size <= PLACE_BYTES
             ]
             if not found:
                 return None

@@ -29,8 +29,10 @@ from .inner import InnerListener, inner_path
 from .ledger import Ledger
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
+from .resolver import Lookups
 from .resumption import Sessions
 from .services import Services
+from .waits import attend
 
 _log = logging.getLogger("ssad")
 
@@ -48,6 +50,7 @@ async def serve(
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(inner_path(runtime, os.getpid()))
     dispatch.setblocking(False)
+    trio.socket.set_custom_hostname_resolver(Lookups())
     try:
         if (first := await _next_post(dispatch)) is None:
             return
@@ -116,7 +119,7 @@ def main() -> None:
     ledger_file, sessions_file, index, worker_count, serial, column = map(int, sys.argv[2:8])
     runtime = Path(sys.argv[8])
     ledger, sessions = Ledger(ledger_file, column), Sessions(sessions_file)
-    configure(LogOptions.from_environment(), worker=True)
+    configure(LogOptions.from_environment(), worker=True, filled=attend)
     leave_signals_to_the_parent()
     raise_descriptor_limit()
     gc.freeze()

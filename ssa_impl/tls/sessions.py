@@ -44,5 +44,5 @@ class Resumable:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Resumable:
-        end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
+        end = _LENGTH.size + int.from_bytes(data[: _LENGTH.size], "little")
         return cls(data[_LENGTH.size : end], data[end:])

@@ -1,7 +1,9 @@
 import contextlib
 import json
 import resource
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +145,19 @@ def test_only_one_process_writes(directory: Path) -> None:
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     assert [make_directory(tmp_path / "new", "x").name for _ in range(3)] == ["x", "x-2", "x-3"]
+
+
+def test_two_that_begin_at_once_get_a_directory_each(tmp_path: Path) -> None:
+    at_once = threading.Barrier(8)
+
+    def make(_: int) -> list[Path]:
+        at_once.wait()
+        return [make_directory(tmp_path, "campaign") for _ in range(25)]
+
+    with ThreadPoolExecutor(8) as threads:
+        made = [path for some in threads.map(make, range(8)) for path in some]
+    assert sorted(made) == sorted(tmp_path.iterdir())
+    assert len(made) == 200
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:

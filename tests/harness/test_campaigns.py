@@ -159,6 +159,7 @@ def test_a_killed_harness_leaves_no_process_and_can_be_resumed(harness: Program)
     assert torn.code == 2
     assert "trials.jsonl: the last line is torn" in torn.sentence
     assert harness("resume", str(harness.campaign), "--no-analysis").code == 0
+    assert harness.nothing_is_left()
     assert [trial.trial_id for trial in trials_of(harness)] == planned_ids(harness)
 
 
@@ -413,10 +414,13 @@ def test_check_finds_missing_parquet(finished: Path, harness: Program) -> None:
 
 
 def test_a_place_where_nothing_can_be_written(harness: Program) -> None:
-    ended = harness.run(*OPENSSL_ONLY, "--out", "/proc/nothing")
-    assert ended.code == 1
-    assert "Cannot make the campaign's directory in /proc/nothing: No such file or directory." in ended.sentence
-    assert harness.nothing_is_left()
+    """Said at once: before a link is made, and anybody has waited for one."""
+    for out, why in (("/proc/nothing", "No such file or directory"), ("/dev/null/in", "Not a directory")):
+        ended = harness.run(*OPENSSL_ONLY, "--out", out)
+        assert ended.code == 1
+        assert f"Cannot make the campaign's directory in {out}: {why}." in ended.sentence
+        assert "Link: " not in ended.said
+        assert harness.nothing_is_left()
 
 
 @pytest.mark.root

@@ -152,6 +152,7 @@ def test_a_claim_needs_the_descriptor_and_the_owner(house: House) -> None:
         "two": "hung up",
         "its owner's context": [""] * 4,
         "somebody else's context": ["EINVAL"] * 4,
+        "somebody else's socket": [""] * 4,
         "its owner, still": "",
     }
 

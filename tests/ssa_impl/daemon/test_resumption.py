@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssa_impl.daemon.resumption import PLACE_BYTES, PLACES, ROWS, Sessions
+from ssa_impl.daemon.resumption import _HEAD, PLACE_BYTES, PLACES, ROWS, Sessions, _room, _row_of
 from ssa_impl.tls.sessions import DIGEST_BYTES, Resumable
 
 KEY, OTHER = (b"rr" + name.ljust(DIGEST_BYTES - 2) for name in (b"mine", b"other"))
@@ -132,6 +132,22 @@ def test_a_worker_that_ends_while_it_keeps_leaves_nothing_in_part(
         with pytest.raises(SystemExit):
             sessions.keep(KEY, Resumable(b"longer than those before", b"chain" * 100), 100)
     assert all_of(sessions) == [numbered(number) for number in range(PLACES - 1, -1 if written == 0 else 0, -1)]
+
+
+@given(st.binary(max_size=30), st.integers(0, 0xFFFF_FFFF), st.floats())
+def test_whatever_a_worker_that_was_taken_over_writes_the_others_go_on(
+    content: bytes, size: int, until_s: float
+) -> None:
+    file = os.memfd_create("test")
+    sessions = Sessions(file)
+    row = _row_of(KEY)
+    for place in range(PLACES):
+        sessions._set_head(row, place, _HEAD.pack(KEY, until_s, size))
+        os.pwrite(file, content, _room(row, place))
+    for _ in range(PLACES + 1):
+        assert (found := sessions.take(KEY, 0)) is None or len(found.session + found.chain_pem) <= PLACE_BYTES
+    sessions.keep(KEY, numbered(1), 10)
+    sessions.close()
 
 
 # -- several processes
