@@ -14,7 +14,8 @@ Nouns, in reading order:
 - ``jsonl``, ``campaign``, ``columns``: the campaign's directory.
 - ``stopping``: looks between blocks, by which a plan may let a campaign end early.
 - ``preflight``, ``runner``: a campaign from beginning to end; ``forecast``, ``progress``: how long it takes.
-- ``check``: does a directory hold?  ``cli``: ``python -m harness``; ``signals``, ``errors``: how it ends.
+- ``check``: does a directory hold?  ``cli``: ``python -m harness``; ``signals``, ``errors``, ``streams``: how it ends.
+- ``files``: what a person names is read without waiting, and tried before it is needed.
 
 Everything that waits stands in ``parties``, ``ensemble``, ``trial``, ``stopping``, ``preflight`` and ``runner``
 (trio) and in ``clients``.  Pure are ``plan`` (but for reading its file), ``complaints``, ``order``, ``ledger``,

@@ -112,6 +112,9 @@ def read_campaign(path: Path) -> Campaign:
     """Read plan.json and environment.json.  UsageError says what is missing or from another version."""
     if not path.is_dir():
         raise UsageError(f"There is no campaign {path}: it is not a directory.")
+    names = (*CAMPAIGN_FILES, LINKS, LOOKS, "trials.parquet", "samples.parquet")
+    if odd := [name for name in names if (path / name).exists() and not (path / name).is_file()]:
+        raise UsageError(f"{path} is not a campaign's directory: {', '.join(odd)}: no regular file.")
     missing = [
         name
         for name in CAMPAIGN_FILES

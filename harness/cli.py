@@ -1,7 +1,8 @@
 """``python -m harness``: plan, run, resume, check.
 
-Exit codes: 0 all went well; 1 the work itself failed; 2 bad usage, plan or directory; 3 this machine cannot
-do it; 130 SIGINT, 143 SIGTERM.  Nobody sees a traceback for anything that can be said in a sentence.
+Exit codes: 0 all went well; 1 the work itself failed, or the answer cannot be written; 2 bad usage, plan or
+directory; 3 this machine cannot do it; 130 SIGINT, 143 SIGTERM.  Nobody sees a traceback for anything that can be said
+in a sentence.
 """
 
 from __future__ import annotations
@@ -315,10 +316,15 @@ def _analyse(path: Path) -> None:
 
 def _run_analysis(*arguments: str) -> None:
     argv = [sys.executable, "-m", "analysis", *arguments]
-    done = subprocess.run(argv, check=False)
-    if done.returncode != 0:
+    with subprocess.Popen(argv) as running:
+        try:
+            code = running.wait()
+        except InterruptedBySignalError:
+            running.terminate()  # it leaves no file half written, which being killed it could
+            raise
+    if code != 0:
         raise HarnessError(
-            f"The analysis failed (exit code {done.returncode}); the records are complete."
+            f"The analysis failed (exit code {code}); the records are complete."
             f" Try again with: python -m analysis {' '.join(arguments)}"
         )
 
@@ -336,7 +342,7 @@ def _guarded(work: Callable[[], T], said: Reporter | None = None) -> T:
 
 
 def _hint(said: Reporter | None) -> str:
-    if said is None or said.campaign is None:
+    if said is None or said.campaign is None or not said.campaign.is_dir():
         return ""
     return f"\nWhat was recorded is kept. Go on with: python -m harness resume {said.campaign}"
 

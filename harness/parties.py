@@ -155,6 +155,7 @@ class Daemon(Party):
         self.openssl: str | None = None
         self.version: str | None = None
         self.workers = 0
+        self._first: frozenset[int] = frozenset()
 
     def _argv(self) -> list[str]:
         program = [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(self.socket)]
@@ -174,6 +175,12 @@ class Daemon(Party):
             os.close(lifeline_read)
         self.openssl, self.version = ready.get("openssl"), ready.get("version")
         self.workers = len(ready.get("workers", ()))
+        self._first = frozenset(self.pids)
+
+    @property
+    def intact(self) -> bool:
+        """Whether it lives, and each of its first workers: one that it has itself put in another's place is cold."""
+        return self.alive and self._first <= set(self.pids)
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -77,7 +77,12 @@ class Plan(Told):
     seed: int = Field(1, ge=0, lt=2**63, description="of the order of trials")
     trial_timeout_s: float = Field(60.0, gt=0, le=3600, description="for each step of a trial")
     max_attempts: int = Field(3, ge=1, le=100, description="times that a pair is tried before it is given up")
-    warm_up: int = Field(2, ge=0, le=100, description="trials of each stack before the first one; never recorded")
+    warm_up: int = Field(
+        2,
+        ge=0,
+        le=100,
+        description="trials of each stack before the first one, and after a party was replaced; never recorded",
+    )
     inject_ms_per_process: float = Field(
         0.0,
         ge=0,

@@ -238,7 +238,8 @@ class Session:
         """Until the ledger has nothing more to run, or a look ends it; then the Parquet files are written."""
         await self._rehearse_look()
         for part in self._at_work.values():
-            await self._warm_up(part.scene)
+            if lost := await self._warm_up(part.scene):
+                raise HarnessError(f"The warm-up failed: {lost}")
         if self._plan.warm_up:
             n = warm_up_level(self._plan)
             self._reporter.say(f"Warmed up: {self._plan.warm_up} of each stack with n = {n}, not recorded.")
@@ -269,20 +270,28 @@ class Session:
             self._reporter.say(stopping.told(recorder.looks[-1], self._plan))
         return stopping.is_over(recorder.looks)
 
-    async def _warm_up(self, scene: Stage) -> None:
-        """Run, and not recorded: caches, clocks and allocators settle."""
+    async def _warm_up(self, scene: Stage) -> str:
+        """Run, and not recorded: caches, clocks and allocators settle.  Ends with who is lost, if anybody is."""
         plan = self._plan
         for _ in range(plan.warm_up):
             for route in scene.ensemble.routes:
                 observed = await run_trial(scene.ensemble, scene.link, route, warm_up_level(plan), plan.trial_timeout_s)
                 if observed.lost:
-                    raise HarnessError(f"The warm-up failed: {observed.lost}")
+                    return observed.lost
+        return ""
+
+    async def _replace_lost(self, scene: Stage) -> None:
+        """Whoever is new is warmed up as all were before the first trial."""
+        if await scene.ensemble.replace_lost() and self._plan.warm_up:
+            self._reporter.say("Somebody was replaced, so all were warmed up again.")
+            if await self._warm_up(scene):
+                await scene.ensemble.replace_lost()
 
     async def _one(self, identity: Identity) -> None:
         planned, plan = identity.planned, self._plan
         scene, setting = self._at_work[planned.part].scene, self._at_work[planned.part].setting
         ensemble = scene.ensemble
-        await ensemble.replace_lost()
+        await self._replace_lost(scene)
         await self._look_at_link(planned.block, scene)
         held_back_ns = plan.held_back_ns(planned.arm, planned.n)
         observed = await run_trial(

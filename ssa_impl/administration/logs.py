@@ -114,6 +114,11 @@ class ConnectionLog:
         if suppressed is not None:
             _log.info("%s", text, extra={"event": event, "fields": {**fields, "suppressed": suppressed or None}})
 
+    def sum_up(self) -> None:
+        """Before a process ends: say what no next line will."""
+        for event, suppressed in self._limiter.left_out().items():
+            _log.info("the last lines were left out", extra={"event": event, "fields": {"suppressed": suppressed}})
+
 
 def check_fields(fields: dict[str, str | float | None]) -> None:
     """Refuse what is not for the log.  Raises TypeError."""

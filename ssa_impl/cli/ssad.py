@@ -109,9 +109,13 @@ def serve(
     configure(log, filled=attend)
     if user and policy:
         raise typer.BadParameter("--user and --policy both say where the policy is; give one of them")
+    path = socket or default_path()
+    if user and os.geteuid() != 0 and not (socket or os.environ.keys() & {"SSAD_SOCKET", "XDG_RUNTIME_DIR"}):
+        sys.stderr.write("ssad: --user has no place for its socket; set XDG_RUNTIME_DIR, or choose one with --socket\n")
+        raise typer.Exit(3)
     paths = PolicyPaths.at(*policy) if policy else PolicyPaths.user() if user else PolicyPaths.system()
     parent = Parent(
-        socket or default_path(),
+        path,
         workers,
         partial(_load, paths),
         mode=_mode(socket_mode),

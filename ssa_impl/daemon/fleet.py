@@ -166,8 +166,8 @@ class Fleet:
     async def adopt(self, worker: Worker) -> None:
         """Give the policy in force to a worker that has none, or another."""
         while worker.policy is not self._policy:
-            policy = self._policy
-            await give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0), [self._file])
+            policy, stays = self._policy, b"" if worker.retired else b"1"
+            await give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0) + stays, [self._file])
             worker.policy = policy
 
     async def link_keys(self) -> None:

@@ -17,18 +17,22 @@ import os
 import re
 import struct
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from ..errors import DaemonError
+from ..hardening.capabilities import Capability
 from ..policy.policy import Application
 from .mail import Post
 
 _IDENTIFY = struct.Struct("<IiI")  # number, pid, uid
 _NUMBER = struct.Struct("<I")
 _DELETED = " (deleted)"  # what proc_pid_exe(5) says of a program that has been replaced while it runs
-_STATUS = re.compile(r"^(Uid|Gid|Groups):(.*)$", re.MULTILINE)
+_STATUS = re.compile(r"^(Uid|Gid|Groups|CapEff):(.*)$", re.MULTILINE)
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_FIRST_UNPRIVILEGED = 1024
 _EFFECTIVE = 1  # column of Uid and Gid in proc_pid_status(5)
 
 
@@ -42,13 +46,25 @@ def identify(pid: int, uid: int) -> Application:
         executable = os.readlink(f"/proc/{pid}/exe").removesuffix(_DELETED)  # noqa: PTH115 (a path object takes longer)
         status = dict(_STATUS.findall(_read(f"/proc/{pid}/status")))
         cgroup = _cgroup(_read(f"/proc/{pid}/cgroup"))
+        lowest_port = _lowest_port(Path(f"/proc/{pid}"), int(status["CapEff"], 16))
     except OSError as error:
         raise Unidentified(f"what process {pid} runs cannot be seen: {error.strerror}") from None
     owner = int(status["Uid"].split()[_EFFECTIVE])
     if uid not in {owner, 0}:
         raise Unidentified(f"process {pid} belongs to another user ({owner}) than who asks for it ({uid})")
     groups = frozenset(map(int, status["Groups"].split()))
-    return Application(pid, owner, int(status["Gid"].split()[_EFFECTIVE]), groups, executable, cgroup)
+    return Application(pid, owner, int(status["Gid"].split()[_EFFECTIVE]), groups, executable, cgroup, lowest_port)
+
+
+def _lowest_port(process: Path, capabilities: int) -> int:
+    """Return the lowest port that the kernel would let a process bind to."""
+    has_right = capabilities >> Capability.CAP_NET_BIND_SERVICE & 1
+    try:
+        if has_right and (process / "ns/user").samefile("/proc/self/ns/user"):  # in one's own one has every right
+            return 0
+        return int(_UNPRIVILEGED.read_text("ascii"))
+    except OSError:
+        return _FIRST_UNPRIVILEGED
 
 
 def _read(path: str) -> str:
@@ -104,7 +120,7 @@ class Identities:
             del self._asked[number]
         given = self._given.pop(number)
         if "error" in given:
-            raise DaemonError(f"{given['error']}; the policy has rules for applications", errno.EACCES)
+            raise DaemonError(f"{given['error']}, and it matters which program this is", errno.EACCES)
         return from_fields(given)
 
     def given(self, body: bytes) -> None:

@@ -79,6 +79,7 @@ class ApplicationListener:
 
     def __init__(self, application: socket.socket, directory: Path, backlog: int) -> None:
         self.path = directory / f"{os.getpid()}-{next(self._numbers)}"
+        self.inode = inode_of(application.fileno())
         try:
             application.bind(str(self.path))
             application.listen(backlog)
@@ -128,6 +129,12 @@ async def present(path: str, address: bytes, channel: socket.socket) -> socket.s
 def _peer_pid(end: socket.socket) -> int:
     pid: int = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[0]
     return pid
+
+
+def peer_uid(end: socket.socket) -> int:
+    """Return whose the other end of a unix socket is: who connected, listened, or made the pair (SO_PEERCRED)."""
+    uid: int = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+    return uid
 
 
 def are_streams(descriptors: Iterable[int], *families: int) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import trio
 
-from ..administration.logs import LogOptions, configure
+from ..administration.logs import LogOptions, configure, connections
 from ..control.channel import close_all, receive_bytes
 from ..hardening.children import leave_signals_to_the_parent
 from ..hardening.kernel import CannotHarden
@@ -130,6 +130,7 @@ def main() -> None:
         except CannotHarden as why:
             _log.error("%s", why)
             sys.exit(1)
+    connections.sum_up()
 
 
 if __name__ == "__main__":

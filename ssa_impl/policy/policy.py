@@ -27,6 +27,8 @@ class Application:
     """absolute path of what runs, "" when it cannot be read"""
     cgroup: str = ""
     """path in the unified hierarchy, such as /system.slice/nginx.service"""
+    lowest_port: int = 1024
+    """the kernel would not let it bind to a port below (ip(7))"""
 
 
 @dataclass(frozen=True)

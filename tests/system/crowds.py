@@ -541,6 +541,20 @@ def claims(_talk: Talk, path: str, contexts: int) -> dict[str, Any]:
     return results
 
 
+def bind_low(_talk: Talk, port: int) -> dict[str, str]:
+    """Bind to a port below 1024, as root and as another user, who may also be root of a namespace of its own."""
+
+    def bind() -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS) as s:
+            return code(s.bind, ("127.0.0.1", port))
+
+    def bind_in_a_namespace() -> str:
+        ctypes.CDLL(None).unshare(0x10000000)  # CLONE_NEWUSER; where that is forbidden, it is another user all the same
+        return bind()
+
+    return {"root": bind(), "nobody": as_nobody(bind), "nobody, in a namespace": as_nobody(bind_in_a_namespace)}
+
+
 if __name__ == "__main__":
     zygote.programs = sys.modules[__name__]  # type: ignore[attr-defined]
     zygote.main()

@@ -157,6 +157,12 @@ def test_a_claim_needs_the_descriptor_and_the_owner(house: House) -> None:
     }
 
 
+@needs_root
+def test_the_daemons_right_to_low_ports_is_nobody_elses(house: House) -> None:
+    got = house.zygote.run("bind_low", port=1)
+    assert got == {"root": "", "nobody": "EACCES", "nobody, in a namespace": "EACCES"}
+
+
 # -- files
 
 

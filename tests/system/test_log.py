@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from ssa_impl.administration.answers import Reloaded
 from ssa_impl.administration.client import admin_path, ask
 from ssa_impl.administration.protocol import Command, ReloadWanted
 from tests.system.daemons import Daemon, Zygote
-from tests.system.servers import Server
+from tests.system.servers import Server, hold, serving, tls
 from tests.system.waiting import eventually
 
 
@@ -72,3 +73,19 @@ def test_a_log_that_nobody_reads_stops_nobody(
     assert sorted(map(int, said)) == sorted(2 * unread.workers)
     unread.fill()
     assert unread.stop() == 0
+
+
+def test_each_connection_that_the_end_breaks_has_a_line_or_is_counted(
+    start_zygote: Callable[[Daemon], Zygote], ca: str
+) -> None:
+    daemon = Daemon(1, None, "--log-format", "json", "--drain-timeout", "0.01")
+    program = start_zygote(daemon)
+    with serving(tls(hold)) as server:
+        many = program.start("hold_many", port=server.port, ca=ca, count=150)
+        many.hear()
+        assert daemon.stop() == 0
+        assert many.result() == 150
+    lines = [line for line in map(json.loads, daemon.log().splitlines()) if line["event"] == "broken"]
+    assert {line["msg"] for line in lines} == {"the daemon ended it", "the last lines were left out"}
+    assert len(lines) + sum(line.get("suppressed", 0) for line in lines) - 1 == 150
+    daemon.close()

@@ -270,6 +270,21 @@ def test_a_bad_policy_changes_nothing_and_says_why(scene: Scene) -> None:
     assert 'ssa_policy_reloads_total{result="refused"} 1' in scene.ssactl("metrics").stdout
 
 
+def test_enforcing_says_whether_a_connection_had_to_end(
+    scene: Scene, echoing: Server, ca: str, zygotes: Callable[[Path], Zygote]
+) -> None:
+    nothing = "no connection had to end\n"
+    assert nothing not in scene.ssactl("reload").stdout
+    assert scene.ssactl("reload", "--enforce").stdout.endswith(nothing)
+    program = zygotes(scene.path).start("held", port=echoing.port, ca=ca)
+    program.hear()
+    scene.policy.write_text(f"{POLICY}[defaults]\napplication_anchors = false\n")
+    ran = scene.ssactl("reload", "--enforce")
+    assert (ran.returncode, nothing in ran.stdout) == (0, False)
+    assert "1 connection ended" in ran.stdout
+    program.close()
+
+
 def test_check_says_before_what_a_reload_would_refuse(scene: Scene) -> None:
     """Nobody has to let a daemon find out about keys that do not belong together."""
     credential, other, keys = issued("web.test"), issued("other.test"), scene.place / "keys"

@@ -169,9 +169,11 @@ def test_a_hostile_peer_causes_few_lines(root: None, tmp_path: Path) -> None:
         for number in range(1000):
             log.say(Event.REFUSED, "no", id=number)
         log.say(Event.BROKEN, "another kind has a limit of its own", id=1)
+        log.sum_up()
         file.seek(0)
-        ids = [json.loads(line)["id"] for line in file]
-    assert ids == [0, 1, 2, 3, 4, 1]
+        *lines, last = map(json.loads, file)
+    assert [line["id"] for line in lines] == [0, 1, 2, 3, 4, 1]
+    assert (last["event"], last["suppressed"]) == ("refused", 995)
 
 
 def test_the_limit_recovers_and_says_what_was_left_out() -> None:
