@@ -6,6 +6,7 @@
 * ``enforcing`` -- open connections that another policy forbids are cut. ``rejudging``: who is believed.
 * ``identity`` -- who an application is, looked up by the parent.  ``administering``: the administrator's answers.
 * ``ledger`` -- how many sockets each user has in all workers; ``crowd``: who waits, and gives way.
+* ``resumption`` -- TLS sessions that initiators can resume, in memory that all workers share.
 * ``worker`` -- one process, one trio loop; ``services`` is what its sockets share, ``post`` what it hears from others.
 * ``session`` -- one secure socket; ``requests``: what its channels ask of it.
 * ``sharing``, ``handles``, ``relocation`` -- contexts that several sockets share; sockets that go to another worker.

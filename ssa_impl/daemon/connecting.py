@@ -45,12 +45,13 @@ _ATTEMPT_S = 5.0
 
 @dataclass(frozen=True)
 class Established:
-    """An authenticated connection; ``key`` is what its TLS session is kept under."""
+    """An authenticated connection; its TLS session is kept under ``key``, as long as the policy of ``epoch`` holds."""
 
     engine: Engine
     wire: Wire
     settings: Settings
     key: bytes = b""
+    epoch: int = 0
 
 
 Establish = Callable[[], Awaitable[Established]]
@@ -158,9 +159,9 @@ async def _in_background(
 
 
 def _keep_session(session: Session, made: Established) -> None:
-    """Keep the TLS session for the next connection that may resume it."""
+    """Keep the TLS session for the next connection that may resume it, if the policy is still the same."""
     ttl_s = made.settings.session_ttl_s
-    if ttl_s and made.key and (kept := made.engine.session()) is not None:
+    if ttl_s and made.key and made.epoch == session.services.epoch and (kept := made.engine.session()) is not None:
         session.services.sessions.keep(made.key, kept, time.monotonic() + ttl_s)
 
 
@@ -189,14 +190,14 @@ async def _reach(
     """TCP, handshake, chain, name: returns only when all of them hold."""
     context = context_for(settings)
     address = await _connect_to_one(outer, await find())
-    key, earlier = b"", None
+    key, earlier, epoch = b"", None, session.epoch
     if settings.session_ttl_s:
         key = digest(await cache_scope(session), address, settings)
-        earlier = await session.services.sessions.take(key)
+        earlier = session.services.sessions.take(key, time.monotonic())
     engine = Engine(context, settings, earlier)
     wire = Wire(outer.socket, engine)
     await authenticate(engine, wire, settings)
-    return Established(engine, wire, settings, key)
+    return Established(engine, wire, settings, key, epoch)
 
 
 async def _connect_to_one(outer: Outer, addresses: list[tuple[int, Address]]) -> Address:

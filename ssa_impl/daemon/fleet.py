@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import struct
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,6 @@ import trio
 from ..control.channel import close_all, receive_bytes
 from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
-from ..tls.sessions import SessionCache
 from . import identity, resumption
 from .distribution import pack
 from .hardened import reach_of
@@ -70,7 +68,6 @@ class Fleet:
         self.retired: list[Worker] = []
         """those that have successors, and connections still"""
         self.restarts = [0] * worker_count
-        self.sessions = SessionCache()
         self.ended: Callable[[Worker, bytes], None] = lambda worker, counted: None
         """called with a worker that has ended, and what it had counted, b"" when it ended unasked"""
         self.closing = False
@@ -86,10 +83,12 @@ class Fleet:
         self._policy = policy
         self._file = pack(policy)
         self._book = Book()
+        self._sessions = resumption.create()
 
     def close(self) -> None:
         """Release the files that workers share."""
         os.close(self._file)
+        os.close(self._sessions)
         self._book.close()
 
     @property
@@ -236,9 +235,6 @@ class Fleet:
                 if question is not None and question.worker is worker and descriptors:
                     question.answer = os.pread(descriptors[0], os.fstat(descriptors[0]).st_size, 0)
                     question.answered.set()
-            case Post.KEEP | Post.TAKE:
-                if answer := resumption.serve(self.sessions, message, time.monotonic()):
-                    await give(worker.dispatch, answer, [])
             case kind:
                 raise ValueError(f"a worker cannot send {kind.name} to its parent")
 
@@ -323,7 +319,7 @@ class Fleet:
             await self._end(worker)
 
     def _start(self, index: int) -> Worker:
-        return start(index, next(self._serials), len(self.workers), self._runtime, self._book)
+        return start(index, next(self._serials), len(self.workers), self._runtime, self._book, sessions=self._sessions)
 
     async def _end(self, worker: Worker) -> None:
         await end(worker)

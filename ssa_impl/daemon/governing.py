@@ -132,6 +132,7 @@ def commit(services: Services, *, enforced: bool = False) -> None:
 
 def _put_in_force(services: Services, policy: Policy) -> None:
     services.govern(policy)
+    services.sessions.forget()  # they were agreed on under other rules
     for session in services.live:
         if session.socket.state is not State.CONNECTED:
             session.govern()

@@ -13,6 +13,8 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import os
+import re
 import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -28,6 +30,7 @@ from .mail import Post
 _IDENTIFY = struct.Struct("<IiI")  # number, pid, uid
 _NUMBER = struct.Struct("<I")
 _DELETED = " (deleted)"  # what proc_pid_exe(5) says of a program that has been replaced while it runs
+_STATUS = re.compile(r"^(Uid|Gid|Groups|CapEff):(.*)$", re.MULTILINE)
 _UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 _FIRST_UNPRIVILEGED = 1024
 _EFFECTIVE = 1  # column of Uid and Gid in proc_pid_status(5)
@@ -39,12 +42,11 @@ class Unidentified(Exception):
 
 def identify(pid: int, uid: int) -> Application:
     """Return who runs as ``pid``, named by a process of the user ``uid``.  Raises Unidentified."""
-    process = Path("/proc") / str(pid)
     try:
-        executable = str((process / "exe").readlink()).removesuffix(_DELETED)
-        status = _status((process / "status").read_text("utf-8", "surrogateescape"))
-        cgroup = _cgroup((process / "cgroup").read_text("utf-8", "surrogateescape"))
-        lowest_port = _lowest_port(process, int(status["CapEff"], 16))
+        executable = os.readlink(f"/proc/{pid}/exe").removesuffix(_DELETED)  # noqa: PTH115 (a path object takes longer)
+        status = dict(_STATUS.findall(_read(f"/proc/{pid}/status")))
+        cgroup = _cgroup(_read(f"/proc/{pid}/cgroup"))
+        lowest_port = _lowest_port(Path(f"/proc/{pid}"), int(status["CapEff"], 16))
     except OSError as error:
         raise Unidentified(f"what process {pid} runs cannot be seen: {error.strerror}") from None
     owner = int(status["Uid"].split()[_EFFECTIVE])
@@ -65,8 +67,9 @@ def _lowest_port(process: Path, capabilities: int) -> int:
         return _FIRST_UNPRIVILEGED
 
 
-def _status(text: str) -> dict[str, str]:
-    return {name: value for name, _, value in (line.partition(":") for line in text.splitlines())}
+def _read(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (likewise)
+        return os.fsdecode(file.read())
 
 
 def _cgroup(text: str) -> str:

@@ -31,9 +31,6 @@ class Post(bytes, Enum):
     IDENTIFIED = b"i"  # from the parent: number, application or why it cannot be said
 
     PEER = b"P"  # a listener's name; a peer whose address makes it this worker's
-    KEEP = b"S"  # to the parent: keep a TLS session: digest, until when, session
-    TAKE = b"T"  # to the parent: give one away: digest, number of the request
-    TAKEN = b"t"  # from the parent: number of the request, session or nothing
 
     @property
     def descriptors(self) -> int:

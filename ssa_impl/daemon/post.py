@@ -33,8 +33,6 @@ def deliver(services: Services, data: bytes, descriptors: list[int]) -> None:
     match Post(data[:1]):
         case Post.CHANNEL:
             _see_through(services, _open, _channel(descriptors[0]))
-        case Post.TAKEN:
-            services.sessions.taken(data[1:])
         case Post.KEEPER:
             services.keys.link(_channel(descriptors[0]))
         case Post.IDENTIFIED:

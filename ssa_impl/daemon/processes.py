@@ -43,14 +43,16 @@ class Worker:
     serving: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
-def start(index: int, serial: int, worker_count: int, runtime: Path, book: Book) -> Worker:
-    """Start a process; its first post must be the policy.  ``book`` is where it counts its sockets."""
+def start(index: int, serial: int, worker_count: int, runtime: Path, book: Book, *, sessions: int) -> Worker:
+    """Start a process; its first post must be the policy.  ``book`` is where it counts its sockets,
+    ``sessions`` the file where it keeps what initiators can resume.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         ours.setblocking(False)
         column = book.column()
         arguments = [*map(str, (index, worker_count, serial, column)), str(runtime)]
-        process = start_module("ssa_impl.daemon.worker", [theirs.fileno(), book.file], arguments, _MALLOC)
+        process = start_module("ssa_impl.daemon.worker", [theirs.fileno(), book.file, sessions], arguments, _MALLOC)
     return Worker(index, serial, process, ours, column)
 
 

@@ -218,9 +218,9 @@ class Relay:
         try:
             while True:
                 while plaintext_bytes := self._engine.read_into(_scratch):
+                    self._settle()
                     await send_all(self._inner, _scratch[:plaintext_bytes])
                     self._traffic.received_bytes += plaintext_bytes
-                    self._settle()
                 await self._wire.flush_answers()
                 if self._engine.peer_closed:
                     break

@@ -14,7 +14,6 @@ import trio
 
 from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
-from ..tls.sessions import SessionCache
 from . import enforcing, notify
 from .checking import check
 from .distribution import pack
@@ -119,7 +118,6 @@ class Reloader:
             worker
         ) in fleet.all:  # one that has become ready meanwhile, and may have connections: it has them judged too
             await fleet.adopt(worker)
-        fleet.sessions = SessionCache()  # they were agreed on under other rules
         patience_s = _PATIENCE_S + enforcing.PATIENCE_S * enforce
         answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", patience_s)
         await self.keys.commit()

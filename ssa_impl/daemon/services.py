@@ -83,11 +83,11 @@ class Services:
     """what is shown as metrics"""
     ledger: Ledger = field(default_factory=Ledger)
     """how many sockets each user has, in all workers"""
+    sessions: Sessions = field(default_factory=Sessions)
+    """TLS sessions that initiators can resume, in all workers"""
     _silent: WeakValueDictionary[int, Crowd] = field(default_factory=WeakValueDictionary)
     handles: Handles = field(default_factory=Handles)
     """what the TLS_CONTEXT handles that this worker gave out stand for"""
-    sessions: Sessions = field(init=False)
-    """TLS sessions that initiators can resume"""
     identities: Identities = field(init=False)
     """who applications are"""
     keys: Keys = field(init=False)
@@ -98,7 +98,6 @@ class Services:
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self.sessions = Sessions(partial(self.post, PARENT), self.start)
         self.identities = Identities(partial(self.post, PARENT))
         self.staples = Staples(self.start, self.counts)
         self.keys = Keys(self.start, partial(renew_listeners, self))

@@ -1,7 +1,7 @@
 """A worker: one process, one trio loop, its own contexts; it serves the channels that the parent hands to it.
 
-Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD LEDGER_FD INDEX WORKERS SERIAL COLUMN RUNTIME_DIR``.  It ends
-when the parent does, or has what it must serve no more.
+Started as ``python -m ssa_impl.daemon.worker DISPATCH_FD LEDGER_FD SESSIONS_FD INDEX WORKERS SERIAL COLUMN
+RUNTIME_DIR``.  It ends when the parent does, or has what it must serve no more.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from .ledger import Ledger
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
 from .resolver import Lookups
+from .resumption import Sessions
 from .services import Services
 from .waits import attend
 
@@ -37,7 +38,14 @@ _log = logging.getLogger("ssad")
 
 
 async def serve(
-    dispatch: socket.socket, index: int, worker_count: int, serial: int, runtime: Path, *, ledger: Ledger
+    dispatch: socket.socket,
+    index: int,
+    worker_count: int,
+    serial: int,
+    runtime: Path,
+    *,
+    ledger: Ledger,
+    sessions: Sessions,
 ) -> None:
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(inner_path(runtime, os.getpid()))
@@ -55,7 +63,16 @@ async def serve(
                 nursery.start_soon(_guarded, serve_one, *arguments)
 
             services = Services(
-                policy, index, worker_count, runtime, listener, dispatch, start, serial=serial, ledger=ledger
+                policy,
+                index,
+                worker_count,
+                runtime,
+                listener,
+                dispatch,
+                start,
+                serial=serial,
+                ledger=ledger,
+                sessions=sessions,
             )
             while received := await _next_post(dispatch):
                 deliver(services, *received)
@@ -99,9 +116,9 @@ def raise_descriptor_limit() -> None:
 
 def main() -> None:
     """Entry point of the worker process."""
-    ledger_file, index, worker_count, serial, column = map(int, sys.argv[2:7])
-    runtime = Path(sys.argv[7])
-    ledger = Ledger(ledger_file, column)
+    ledger_file, sessions_file, index, worker_count, serial, column = map(int, sys.argv[2:8])
+    runtime = Path(sys.argv[8])
+    ledger, sessions = Ledger(ledger_file, column), Sessions(sessions_file)
     configure(LogOptions.from_environment(), worker=True, filled=attend)
     leave_signals_to_the_parent()
     raise_descriptor_limit()
@@ -109,7 +126,7 @@ def main() -> None:
     gc.set_threshold(20_000, 20, 50)  # a connection leaves little garbage, and looking for it costs
     with socket.socket(fileno=int(sys.argv[1])) as dispatch:
         try:
-            trio.run(partial(serve, dispatch, index, worker_count, serial, runtime, ledger=ledger))
+            trio.run(partial(serve, dispatch, index, worker_count, serial, runtime, ledger=ledger, sessions=sessions))
         except CannotHarden as why:
             _log.error("%s", why)
             sys.exit(1)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TLS = 205
 HOSTNAME, ANCHORS, ALPN, IDENTITY, CHAIN, ID, CIPHER, ERROR, RESUMED = 85, 87, 90, 93, 95, 96, 98, 100, 109
+SESSION_REUSE = 108
 VERSION_MIN, VERSION_MAX, VERSION, GROUP = 111, 112, 113, 123
 NAME = "server.ssa.test"
 
@@ -626,6 +627,20 @@ def worker_of_new_socket(_talk: Talk) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS) as s:
         number: int = struct.unpack("=Q", s.getsockopt(TLS, ID, 8))[0]
     return number >> 48
+
+
+def resume(_talk: Talk, port: int, ca: str, count: int) -> list[list[int]]:
+    """Connect so often, one after the other; say which worker served each connection, and whether it was resumed."""
+    seen = []
+    for _ in range(count):
+        with new(ca) as s:
+            s.setsockopt(TLS, SESSION_REUSE, 1)
+            s.connect(("127.0.0.1", port))
+            s.sendall(b"x")
+            receive_exactly(s, 1)
+            worker = struct.unpack("=Q", s.getsockopt(TLS, ID, 8))[0] >> 48
+            seen.append([worker, s.getsockopt(TLS, RESUMED)])
+    return seen
 
 
 def connect_and_stop(talk: Talk, port: int, ca: str, stage: str) -> None:

@@ -105,7 +105,7 @@ def first_of(daemon: Daemon) -> tuple[int, int]:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         if b"ssa_impl.daemon.worker" in words:
             arguments = words[words.index(b"ssa_impl.daemon.worker") + 1 :]
-            if arguments[2] == b"0":
+            if arguments[3] == b"0":
                 return pid, int(arguments[0])
     return 0, 0
 

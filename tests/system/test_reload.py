@@ -72,6 +72,18 @@ def test_new_connections_have_the_new_policy_and_open_ones_go_on(
         assert program.result() == "x"
 
 
+def test_sessions_are_resumed_whichever_worker_serves_until_the_policy_is_another(
+    governed: Governed, start_zygote: StartZygote, echoing: Server, ca: str
+) -> None:
+    zygote = start_zygote(governed)
+    for first_is_resumed in (0, 1):
+        seen = zygote.run("resume", port=echoing.port, ca=ca, count=4)
+        assert {worker for worker, _ in seen} == {0, 1}
+        assert [resumed for _, resumed in seen] == [first_is_resumed, 1, 1, 1]
+    governed.reload("")
+    assert [resumed for _, resumed in zygote.run("resume", port=echoing.port, ca=ca, count=3)] == [0, 1, 1]
+
+
 def test_sighup_reloads(governed: Governed, start_zygote: StartZygote, ca: str) -> None:
     zygote = start_zygote(governed)
     before = governed.status().policy.loaded_at_s

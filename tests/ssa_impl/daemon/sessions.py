@@ -15,7 +15,6 @@ import socket
 import ssl
 import struct
 import tempfile
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any
@@ -33,13 +32,12 @@ from ssa_impl.daemon import identity
 from ssa_impl.daemon.inner import InnerListener
 from ssa_impl.daemon.mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, RETIRED, Post, split_forward
 from ssa_impl.daemon.post import deliver
-from ssa_impl.daemon.resumption import serve as serve_sessions
+from ssa_impl.daemon.resumption import Sessions, create
 from ssa_impl.daemon.services import Services
 from ssa_impl.daemon.session import Session
 from ssa_impl.policy.model import Profile
 from ssa_impl.policy.policy import Policy
 from ssa_impl.sockets.addresses import Address, build_sockaddr, parse_sockaddr
-from ssa_impl.tls.sessions import SessionCache
 from tests.certificates import NAME, authority
 from tests.ssa_impl.daemon.lines import receive, send_all
 from tests.ssa_impl.tls.peers import MemoryClient, MemoryPeer
@@ -305,11 +303,18 @@ class Booth(Side):
 
 
 class Worker:
-    """One worker, and the parent that it writes to: the parent keeps TLS sessions, and everything else is ``mail``."""
+    """One worker, and the parent that it writes to: it says who applications are, the rest is ``mail``."""
 
     def __init__(
-        self, profile: Profile, directory: Path, nursery: trio.Nursery, index: int = 0, worker_count: int = 1
+        self,
+        profile: Profile,
+        directory: Path,
+        nursery: trio.Nursery,
+        index: int = 0,
+        worker_count: int = 1,
+        sessions: int | None = None,
     ) -> None:
+        """``sessions``: the file that it shares with the others, and closes."""
         self._dispatch, self._parents = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (self._dispatch, self._parents):
             end.setblocking(False)
@@ -322,11 +327,11 @@ class Worker:
             self._listener,
             self._dispatch,
             nursery.start_soon,
+            sessions=Sessions(sessions),
         )
         self._nursery = nursery
         self._sides: list[Side] = []
         self._open_mail, self.mail = trio.open_memory_channel[tuple[int, bytes, list[int]]](math.inf)
-        self._sessions = SessionCache()
         nursery.start_soon(self._be_parent)
 
     async def _be_parent(self) -> None:
@@ -338,10 +343,9 @@ class Worker:
                 deliver(self.services, Post.UNKNOWN.value + message[1:], descriptors)
             elif target != PARENT or message[:1] == Post.ANSWER.value:
                 self._open_mail.send_nowait((target, message, descriptors))
-            elif message[:1] == Post.IDENTIFY.value:
+            else:
+                assert message[:1] == Post.IDENTIFY.value
                 deliver(self.services, identity.answer(message[1:]), [])
-            elif answer := serve_sessions(self._sessions, message, time.monotonic()):
-                deliver(self.services, answer, [])
 
     def booth(self) -> Booth:
         """Open another secure socket."""
@@ -377,6 +381,7 @@ class Worker:
             except trio.WouldBlock:
                 break
         self.services.ledger.close()
+        self.services.sessions.close()
         for end in (self._dispatch, self._parents, self._listener):
             end.close()
 
@@ -434,7 +439,8 @@ def play_with_two(scene: Callable[[Worker, Worker], Coroutine[Any, Any, None]], 
     """Run one scene with two workers of one daemon; what they write to each other is for the scene to deliver."""
 
     async def main(directory: Path, nursery: trio.Nursery, stack: contextlib.ExitStack) -> None:
-        made = [Worker(profile, directory, nursery, index, 2) for index in range(2)]
+        file = create()
+        made = [Worker(profile, directory, nursery, index, 2, end) for index, end in enumerate((file, os.dup(file)))]
         for worker in made:
             stack.callback(worker.close)
         await scene(*made)

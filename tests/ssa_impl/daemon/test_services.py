@@ -145,10 +145,10 @@ def test_an_only_worker_has_nobody_to_write_to_but_the_parent(
 ) -> None:
     async def main() -> None:
         for target in (ALL_OTHERS, 1, PARENT):
-            await make(worker_count=1).post(target, Post.KEEP, b"%d" % target)
+            await make(worker_count=1).post(target, Post.IDENTIFY, b"%d" % target)
 
     trio.run(main)
-    assert split_forward(ends[1].recv(100)) == (PARENT, b"S%d" % PARENT)
+    assert split_forward(ends[1].recv(100)) == (PARENT, b"I%d" % PARENT)
     with pytest.raises(BlockingIOError):
         ends[1].recv(100)
 

@@ -14,8 +14,10 @@ from trio.testing import wait_all_tasks_blocked
 from ssa_impl.abi import IPPROTO_TLS, Opt
 from ssa_impl.control.messages import Bind, Claim, Connect, Hello, SetOption
 from ssa_impl.daemon import relocation
+from ssa_impl.daemon.governing import commit
 from ssa_impl.daemon.mail import Post
 from ssa_impl.daemon.post import deliver
+from ssa_impl.daemon.services import Services
 from ssa_impl.daemon.sharing import cache_scope
 from ssa_impl.policy.model import Profile
 from ssa_impl.sockets.addresses import build_sockaddr, parse_sockaddr
@@ -207,7 +209,59 @@ def test_only_those_of_a_context_resume_its_sessions() -> None:
     play(scene, context=server_context())
 
 
+@pytest.mark.parametrize("when", ["before", "in between", "not at all"])
+def test_nothing_is_resumed_that_was_agreed_on_under_another_policy(when: str) -> None:
+    async def scene(booth: Booth, peer: Peer) -> None:
+        services = booth.worker.services
+        other = booth.worker.booth()
+        for side in (booth, other):
+            await side.open()
+            assert await side.set(Opt.TLS_SESSION_REUSE, ON) == 0
+        number = booth.start_connect(peer.sockaddr)
+        visitor = await peer.shake_hands()
+        assert (await booth.reply_to(number)).errno == 0
+        if when == "in between":
+            put_in_force(services)
+        await visitor.say(b"word")
+        booth.application.setblocking(False)
+        assert await receive_exactly(booth.application, 4) == b"word"
+        if when == "before":
+            put_in_force(services)
+        await part(booth, visitor)
+        later = await visit(other, peer)
+        assert later.tls.tls.session_reused is (when == "not at all")
+        await part(other, later)
+
+    play(scene, context=server_context())
+
+
+def put_in_force(services: Services) -> None:
+    """Let an equal policy be in force."""
+    services.prepared = services.policy
+    commit(services)
+
+
 # -- in another worker
+
+
+def test_a_session_of_one_worker_is_resumed_in_the_other_and_only_once() -> None:
+    async def scene(first: Worker, second: Worker) -> None:
+        peer, visitors = Peer(server_context()), []
+        sides = [worker.booth() for worker in (first, second, first)]
+        for side in sides:
+            await side.open()
+            assert await side.set(Opt.TLS_SESSION_REUSE, ON) == 0
+        await part(sides[0], await visit(sides[0], peer))
+        for side in sides[1:]:
+            number = side.start_connect(peer.sockaddr)
+            visitors.append(await peer.shake_hands())
+            assert (await side.reply_to(number)).errno == 0
+        assert [visitor.tls.tls.session_reused for visitor in visitors] == [True, False]
+        for side, visitor in zip(sides[1:], visitors, strict=True):
+            await part(side, visitor)
+        peer.close()
+
+    play_with_two(scene)
 
 
 def test_a_socket_moves_to_the_worker_that_knows_the_context() -> None:

@@ -1,4 +1,4 @@
-"""Sessions: what is kept and for how long, and that both roles resume what may be resumed and nothing else."""
+"""Sessions: what they are kept under, and that both roles resume what may be resumed and nothing else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ssa_impl.policy.contexts import context_for
 from ssa_impl.policy.model import Profile, Request, Settings
 from ssa_impl.policy.resolve import resolve
 from ssa_impl.tls.engine import Engine
-from ssa_impl.tls.sessions import DIGEST_BYTES, Resumable, SessionCache, digest
+from ssa_impl.tls.sessions import DIGEST_BYTES, Resumable, digest
 from tests.certificates import NAME
 from tests.ssa_impl.credentials import anchors, issued
 from tests.ssa_impl.tls.peers import (
@@ -29,103 +29,6 @@ from tests.ssa_impl.tls.peers import (
 )
 
 VERSIONS = pytest.mark.parametrize("version", ["1.2", "1.3"])
-
-# -- the cache
-
-
-def test_the_newest_session_of_a_key_comes_first_and_each_comes_once() -> None:
-    cache = SessionCache()
-    for number in range(3):
-        cache.keep(b"key", b"%d" % number, 10)
-    assert [cache.take(b"key", 0) for _ in range(4)] == [b"2", b"1", b"0", b""]
-
-
-def test_keys_do_not_share() -> None:
-    cache = SessionCache()
-    cache.keep(b"mine", b"session", 10)
-    assert cache.take(b"other", 0) == b""
-    assert cache.take(b"mine", 0) == b"session"
-
-
-@pytest.mark.parametrize(("now_s", "given"), [(9.9, b"session"), (10, b""), (11, b"")])
-def test_a_session_is_good_until_its_time(now_s: float, given: bytes) -> None:
-    cache = SessionCache()
-    cache.keep(b"key", b"session", 10)
-    assert cache.take(b"key", now_s) == given
-
-
-def test_one_that_has_ended_does_not_hide_one_that_has_not() -> None:
-    cache = SessionCache()
-    cache.keep(b"key", b"long", 100)
-    cache.keep(b"key", b"short", 10)
-    assert cache.take(b"key", 50) == b"long"
-
-
-def test_the_newest_few_of_a_key_are_kept() -> None:
-    cache = SessionCache()
-    for number in range(1000):
-        cache.keep(b"key", b"%d" % number, 10)
-    taken = list(iter(lambda: cache.take(b"key", 0), b""))
-    assert 1 < len(taken) < 100
-    assert taken == [b"%d" % number for number in range(999, 999 - len(taken), -1)]
-
-
-def test_the_keys_that_were_used_last_are_kept() -> None:
-    cache, count = SessionCache(), 20_000
-    for number in range(count):
-        cache.keep(b"%d" % number, b"session", 10)
-        cache.keep(b"favourite", b"session", 10)
-    kept = [number for number in range(count) if cache.take(b"%d" % number, 0)]
-    assert 1000 < len(kept) < 10_000
-    assert kept == list(range(count - len(kept), count))
-    assert cache.take(b"favourite", 0) == b"session"
-
-
-def test_a_key_that_is_used_again_stays_with_all_its_sessions() -> None:
-    room = len(fill(SessionCache(), 20_000))
-    cache = SessionCache()
-    cache.keep(b"favourite", b"old", 10)
-    for number in range(room - 10):
-        cache.keep(b"%d" % number, b"session", 10)
-    cache.keep(b"favourite", b"new", 10)
-    for number in range(room, room + 100):
-        cache.keep(b"%d" % number, b"session", 10)
-    assert [cache.take(b"favourite", 0) for _ in range(2)] == [b"new", b"old"]
-
-
-def test_large_sessions_are_fewer() -> None:
-    """Peers say how large they are; what is taken out or replaced makes room again."""
-    cache, mib = SessionCache(), bytes(1 << 20)
-    for number in range(100):
-        cache.keep(b"%d" % number, mib, 1)
-    assert [number for number in range(100) if cache.take(b"%d" % number, 0)] == list(range(36, 100))
-    for _ in range(1000):
-        cache.keep(b"again", mib, 1)
-    for number in range(56):
-        cache.keep(b"%d" % number, mib, 1)
-    assert sum(bool(cache.take(b"%d" % number, 0)) for number in range(56)) == 56
-    assert cache.take(b"again", 0)
-
-
-def fill(cache: SessionCache, count: int) -> list[int]:
-    """Keep a session for each number; return those that are still there."""
-    for number in range(count):
-        cache.keep(b"%d" % number, b"session", 10)
-    return [number for number in range(count) if cache.take(b"%d" % number, 0)]
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20), st.booleans()), max_size=60))
-def test_nothing_is_given_twice_late_or_to_another(calls: list[tuple[int, int, bool]]) -> None:
-    cache, kept = SessionCache(), {}
-    for now_s, (key, lasting_s, keeping) in enumerate(calls):
-        name = b"%d" % key
-        if keeping:
-            kept[b"%d" % now_s] = (name, now_s + lasting_s)
-            cache.keep(name, b"%d" % now_s, now_s + lasting_s)
-        elif session := cache.take(name, now_s):
-            owner, until_s = kept.pop(session)
-            assert owner == name
-            assert now_s < until_s
 
 
 @given(st.binary(), st.binary())
