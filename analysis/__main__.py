@@ -7,6 +7,7 @@ import sys
 from types import FrameType
 
 from analysis.arithmetic import settle
+from harness.streams import standard_streams
 
 SIGINT_EXIT = 130
 SIGTERM_EXIT = 143
@@ -23,7 +24,8 @@ def main() -> None:
     try:
         from analysis.cli import app
 
-        app(prog_name="python -m analysis")
+        with standard_streams():
+            app(prog_name="python -m analysis")
     except KeyboardInterrupt:
         sys.exit(SIGINT_EXIT)
 

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from analysis import sentences
 from analysis.errors import DataError
 from analysis.estimates import Estimate, Missing
+from analysis.files import get
 from analysis.load import load
 from analysis.verdict import Verdict
 from analysis.verification import read_verdicts
@@ -72,7 +73,7 @@ def read(plans: Path, results: Path) -> tuple[Claimed, ...]:
 
 def _claim(path: Path) -> Claim | None:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(get(path).decode())
         return Claim.model_validate(content["claim"]) if "claim" in content else None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None

@@ -1,8 +1,11 @@
-"""Writing a file whole or not at all; everything that this package writes goes through here."""
+"""Reading without waiting, and writing a file whole or not at all; what this package writes goes through here."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -20,6 +23,22 @@ def directory(path: Path) -> Path:
     except OSError as error:
         raise DataError(f"{path}: cannot be made: {error.strerror}") from None
     return path
+
+
+def get(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: it cannot be read; EINVAL for a pipe or a device, which may never begin or end.
+    """
+    with io.FileIO(path, opener=_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        return file.readall() or b""
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def put(path: Path, content: bytes) -> Path:

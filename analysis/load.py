@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis import columns
 from analysis.errors import AnalysisError, DataError
-from analysis.files import put
+from analysis.files import get, put
 from analysis.validate import check_looks, check_samples, check_trials
 from harness.records import LOOKS, SCHEMA_VERSION, Link, Look, Manifest, Record, Sample, Trial
 
@@ -136,7 +136,7 @@ def _read_looks(path: Path, trials: pd.DataFrame, manifest: Manifest) -> tuple[L
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(get(path))
     except FileNotFoundError:
         raise DataError(f"{path}: the file is missing, so {path.parent} is not a campaign") from None
     except OSError as error:
@@ -249,14 +249,14 @@ def _holds(parquet: Path, table: pd.DataFrame, model: type[Record]) -> bool:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return get(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def _is_current(parquet: Path, jsonl: Path, content: bytes, digest: str) -> bool:
     try:
-        described = pq.read_metadata(parquet)
+        described = pq.read_metadata(io.BytesIO(get(parquet)))
     except (pa.ArrowException, OSError):
         return False
     named = (described.metadata or {}).get(DIGEST_KEY)
@@ -322,7 +322,7 @@ def _version_in(line: bytes) -> object:
 
 def _read_parquet(path: Path, model: type[Record]) -> pd.DataFrame:
     try:
-        table = columns.typed(pq.read_table(path).to_pandas(integer_object_nulls=True), model)
+        table = columns.typed(pq.read_table(io.BytesIO(get(path))).to_pandas(integer_object_nulls=True), model)
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path}: not a table of {model.__name__.lower()}s of this version: {reason:.300}") from None

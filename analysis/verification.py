@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis.errors import DataError
+from analysis.files import get
 from analysis.load import Campaign
 from analysis.stopping import looks_again
 from analysis.verdict import Verdict, VerdictFile
@@ -27,7 +28,7 @@ def read_verdicts(path: Path) -> tuple[Verdict, ...]:
         DataError: it is missing, or not a verdict of this version.
     """
     try:
-        return VerdictFile.model_validate_json(path.read_bytes()).verdicts
+        return VerdictFile.model_validate_json(get(path)).verdicts
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}; 'python -m analysis all' writes it") from None
     except ValidationError as error:

@@ -7,13 +7,15 @@ Nouns, in reading order:
 - ``records``: what is written down, the one waist between this package and ``analysis``.
 - ``clients``: the processes that download; ``links``: what lies between them and the server.
 - ``proxies``: stunnel and HAProxy as stacks of their own.
-- ``parties``, ``ensemble``: fleets, daemon, proxies and server as processes; ``stage``: everything they stand on.
+- ``parties``, ``ensemble``: fleets, daemon, proxies and server as processes; ``stage``: everything they stand on,
+  in a ``workplace``.
 - ``trial``: one release of n processes; ``assemble``: its records; ``validity``: may it be compared?
 - ``cpu``: what other processes used; ``environment``: the machine, and whether it is still the same.
 - ``jsonl``, ``campaign``, ``columns``: the campaign's directory.
 - ``stopping``: looks between blocks, by which a plan may let a campaign end early.
 - ``preflight``, ``runner``: a campaign from beginning to end; ``forecast``, ``progress``: how long it takes.
-- ``check``: does a directory hold?  ``cli``: ``python -m harness``; ``signals``, ``errors``: how it ends.
+- ``check``: does a directory hold?  ``cli``: ``python -m harness``; ``signals``, ``errors``, ``streams``: how it ends.
+- ``files``: what a person names is read without waiting, and tried before it is needed.
 
 Everything that waits stands in ``parties``, ``ensemble``, ``trial``, ``stopping``, ``preflight`` and ``runner``
 (trio) and in ``clients``.  Pure are ``plan`` (but for reading its file), ``complaints``, ``order``, ``ledger``,

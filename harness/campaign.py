@@ -9,6 +9,7 @@ lock never outlives its owner.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -23,6 +24,7 @@ from pydantic import ValidationError
 
 from harness.columns import write_parquet
 from harness.errors import HarnessError, UsageError
+from harness.files import try_place
 from harness.jsonl import ARCHIVED_SUFFIX, AppendFile, complete_part, read_lines_file
 from harness.plan import Plan
 from harness.records import (
@@ -53,6 +55,14 @@ class Campaign:
     environment: dict[str, Any]
 
 
+def try_directory(parent: Path) -> None:
+    """HarnessError when a campaign's directory cannot be made in there: known before anything else is done."""
+    try:
+        try_place(parent)
+    except OSError as error:
+        raise _cannot_make(parent, error) from error
+
+
 def make_directory(parent: Path, name: str) -> Path:
     """A new directory, with a number behind its name where that is taken.
 
@@ -62,14 +72,18 @@ def make_directory(parent: Path, name: str) -> Path:
         parent.mkdir(parents=True, exist_ok=True)
         for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
             path = parent / f"{name}{suffix}"
-            if not path.exists():
+            with contextlib.suppress(FileExistsError):  # perhaps a campaign that begins in the same second
                 path.mkdir()
                 return path
     except OSError as error:
-        raise HarnessError(
-            f"Cannot make the campaign's directory in {parent}: {error.strerror}. Name another place: --out DIR."
-        ) from error
+        raise _cannot_make(parent, error) from error
     raise HarnessError(f"There are already 1000 campaigns called {name} in {parent}.")
+
+
+def _cannot_make(parent: Path, error: OSError) -> HarnessError:
+    return HarnessError(
+        f"Cannot make the campaign's directory in {parent}: {error.strerror}. Name another place: --out DIR."
+    )
 
 
 def write_header(path: Path, plan: Plan, manifest: Manifest, environment: Mapping[str, object]) -> None:
@@ -98,6 +112,9 @@ def read_campaign(path: Path) -> Campaign:
     """Read plan.json and environment.json.  UsageError says what is missing or from another version."""
     if not path.is_dir():
         raise UsageError(f"There is no campaign {path}: it is not a directory.")
+    names = (*CAMPAIGN_FILES, LINKS, LOOKS, "trials.parquet", "samples.parquet")
+    if odd := [name for name in names if (path / name).exists() and not (path / name).is_file()]:
+        raise UsageError(f"{path} is not a campaign's directory: {', '.join(odd)}: no regular file.")
     missing = [
         name
         for name in CAMPAIGN_FILES

@@ -85,6 +85,11 @@ def _dirty(environment: Environment) -> str | None:
     return None
 
 
+def _revision(environment: Environment) -> str | None:
+    why_not = environment["versions"]["git"].get("why_not")  # older campaigns have none
+    return f"The revision of the source is not known: {why_not}." if why_not else None
+
+
 def _variables(environment: Environment) -> str | None:
     names = sorted(set(environment["machine"]["environment"]) - _HARMLESS)
     return f"The environment sets {', '.join(names)}, which may change what is measured." if names else None
@@ -111,6 +116,11 @@ CHECKS = (
     Check("low-nofile", _nofile, f"Raise the limit: `ulimit -n {LOW_NOFILE}`."),
     Check("low-nproc", _nproc, f"Raise the limit: `ulimit -u {LOW_NPROC}`."),
     Check("dirty-tree", _dirty, "Commit first for results that you will show to others."),
+    Check(
+        "unknown-revision",
+        _revision,
+        "Let git answer (`git config --global --add safe.directory DIR`); the source's SHA-256 is recorded.",
+    ),
     Check("environment-variables", _variables, "Unset them unless you mean them; they are recorded."),
     Check("link-fell-back", _fell_back, "Do what it says, or ask for `--link loopback` if you mean that."),
     Check(

@@ -1,7 +1,8 @@
 """``python -m harness``: plan, run, resume, check.
 
-Exit codes: 0 all went well; 1 the work itself failed; 2 bad usage, plan or directory; 3 this machine cannot
-do it; 130 SIGINT, 143 SIGTERM.  Nobody sees a traceback for anything that can be said in a sentence.
+Exit codes: 0 all went well; 1 the work itself failed, or the answer cannot be written; 2 bad usage, plan or
+directory; 3 this machine cannot do it; 130 SIGINT, 143 SIGTERM.  Nobody sees a traceback for anything that can be said
+in a sentence.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from harness import recording, runner
 from harness.campaign import read_campaign
 from harness.errors import HarnessError, UsageError
 from harness.forecast import campaign_s, in_words
-from harness.links import rootless
+from harness.links import LinkUnavailableError, rootless
+from harness.links.delays import check_netem
 from harness.order import in_turn
 from harness.plan import PRESETS, Plan, load_file, load_preset, names, parse_changes
 from harness.progress import Reporter, reporter
@@ -123,6 +125,7 @@ def main() -> None:
 
 @app.command()
 def plan(
+    context: typer.Context,
     *,
     preset: Preset = None,
     file: PlanFile = None,
@@ -141,10 +144,14 @@ def plan(
     """Print the trials, their order and the expected duration. Nothing is run."""
     options = {"seed": seed, "blocks": blocks, "link": link, "profile": profile, "server": server, "boundary": boundary}
     chosen = _load(preset, file, settings, {**options, "url": url, "ssh": ssh, "ca": ca})
+    if chosen.emulator == "netem":
+        _may_make_links(context, chosen)
     if as_json:
         _print_json(chosen)
     else:
         _print_order(chosen)
+    if chosen.emulator == "netem":
+        _say_what_netem_lacks()
 
 
 @app.command()
@@ -279,6 +286,15 @@ def _may_make_links(context: typer.Context, *plans: Plan) -> None:
         rootless.begin_again()
 
 
+def _say_what_netem_lacks() -> None:
+    """The plan is good, and may be for another machine; on this one ``run`` would end with it."""
+    try:
+        check_netem()
+    except LinkUnavailableError as error:
+        text = f"This machine cannot run it: {error}"
+        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def _finish(said: Reporter, work: Callable[[], runner.Ending], *, analysis: bool) -> None:
     """Run ``work``, say how it ended and, when that was well, let the analysis judge."""
 
@@ -300,10 +316,15 @@ def _analyse(path: Path) -> None:
 
 def _run_analysis(*arguments: str) -> None:
     argv = [sys.executable, "-m", "analysis", *arguments]
-    done = subprocess.run(argv, check=False)
-    if done.returncode != 0:
+    with subprocess.Popen(argv) as running:
+        try:
+            code = running.wait()
+        except InterruptedBySignalError:
+            running.terminate()  # it leaves no file half written, which being killed it could
+            raise
+    if code != 0:
         raise HarnessError(
-            f"The analysis failed (exit code {done.returncode}); the records are complete."
+            f"The analysis failed (exit code {code}); the records are complete."
             f" Try again with: python -m analysis {' '.join(arguments)}"
         )
 
@@ -321,7 +342,7 @@ def _guarded(work: Callable[[], T], said: Reporter | None = None) -> T:
 
 
 def _hint(said: Reporter | None) -> str:
-    if said is None or said.campaign is None:
+    if said is None or said.campaign is None or not said.campaign.is_dir():
         return ""
     return f"\nWhat was recorded is kept. Go on with: python -m harness resume {said.campaign}"
 

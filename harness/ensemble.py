@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import trio
@@ -75,6 +76,7 @@ class Ensemble:
         self.daemon: Daemon | None = None
         self.proxies: dict[Stack, Proxy] = {}
         self.fleets: dict[Route, Fleet] = {}
+        self._known: frozenset[int] = frozenset()
 
     @property
     def routes(self) -> Sequence[Route]:
@@ -116,11 +118,25 @@ class Ensemble:
             with trio.CancelScope(shield=True):
                 await self._stop()
 
-    async def replace_lost(self) -> None:
-        """Start whoever is not there or not in step.  HarnessError when that cannot be done."""
+    async def replace_lost(self) -> bool:
+        """Start whoever is not there, not whole or not in step; whether anybody is new since the last time.
+
+        New are also the workers that a server has itself put in the place of others.  HarnessError when somebody cannot
+        be started.
+        """
         await self._restore_link()
         await self._together(self._replace_server, self._replace_plain_server, self._replace_ssa, self._replace_others)
         await self._together(*(partial(self._replace_proxy, stack) for stack in self._stacks if stack.is_proxy))
+        before, self._known = self._known, self._everybody()
+        return not self._known <= before
+
+    def _everybody(self) -> frozenset[int]:
+        """The processes of all parties, and the link's."""
+        servers = [server.pids() for server in (self.server, self.plain_server) if server is not None]
+        tls = [party.pids for party in (self.daemon, *self.proxies.values()) if party is not None]
+        fleets = [fleet.pid for fleet in self.fleets.values()]
+        link = [pid for pid in (self._link.watched_pid,) if pid is not None]
+        return frozenset(chain(*servers, *tls, fleets, link))
 
     @property
     def _stacks(self) -> Sequence[Stack]:
@@ -163,7 +179,7 @@ class Ensemble:
 
     async def _replace_ssa(self) -> None:
         routes = [route for route in self.routes if route.stack.is_ssa]
-        if routes and not (self.daemon is not None and self.daemon.alive):
+        if routes and not (self.daemon is not None and self.daemon.intact):
             await self._start_daemon(routes)
         for route in routes:
             await self._replace_fleet(route)

@@ -33,8 +33,10 @@ class AppendFile:
     def append(self, lines: Sequence[str]) -> None:
         """Write all of the lines, or none.
 
-        They are on the disk when it returns.  HarnessError when they cannot be.
+        They are on the disk when it returns.  HarnessError when they cannot be, or the file has been deleted.
         """
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise HarnessError(f"{self._path} was deleted while it was written to; nothing of it is left.")
         data = "".join(f"{line}\n" for line in lines).encode()
         try:
             self._write(data)

@@ -154,7 +154,8 @@ class Daemon(Party):
         self._prefix = argv_prefix
         self.openssl: str | None = None
         self.version: str | None = None
-        self.pids: tuple[int, ...] = ()
+        self.workers = 0
+        self._first: frozenset[int] = frozenset()
 
     def _argv(self) -> list[str]:
         program = [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(self.socket)]
@@ -173,7 +174,18 @@ class Daemon(Party):
         finally:
             os.close(lifeline_read)
         self.openssl, self.version = ready.get("openssl"), ready.get("version")
-        self.pids = (int(ready["pid"]), *(int(pid) for pid in ready.get("workers", ())))
+        self.workers = len(ready.get("workers", ()))
+        self._first = frozenset(self.pids)
+
+    @property
+    def intact(self) -> bool:
+        """Whether it lives, and each of its first workers: one that it has itself put in another's place is cold."""
+        return self.alive and self._first <= set(self.pids)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """All processes of it now: a worker that ends is replaced by another, under another number."""
+        return tuple(guard.descendants(self.pid))
 
     def _ask_to_end(self) -> None:
         os.close(self._lifeline)

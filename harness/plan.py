@@ -16,13 +16,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from harness.complaints import explain
 from harness.errors import UsageError
+from harness.files import read_small
 from harness.links import LinkUsageError, serving
 from harness.links.remote import target_of
-from harness.records import Boundary, Judgement, Profile, Stack, Stopping
+from harness.records import Boundary, Judgement, Profile, Stack, Stopping, Told
 from harness.routes import Route, routes
 
 PRESETS = ("smoke", "standard", "paper", "aa", "inject")
@@ -43,10 +44,8 @@ YOUNGER_FIELDS = (
 """Fields younger than campaigns on record: at their default they are no part of the hash, which so stays."""
 
 
-class Plan(BaseModel):
+class Plan(Told):
     """One campaign's factors, sizes and rules."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: str = Field("custom", pattern=r"^[a-z0-9][a-z0-9-]*$", description="the plan's name")
     levels: tuple[int, ...] = Field(min_length=1, description="values of n: a list, or {from = 1, to = 100, step = 1}")
@@ -78,7 +77,12 @@ class Plan(BaseModel):
     seed: int = Field(1, ge=0, lt=2**63, description="of the order of trials")
     trial_timeout_s: float = Field(60.0, gt=0, le=3600, description="for each step of a trial")
     max_attempts: int = Field(3, ge=1, le=100, description="times that a pair is tried before it is given up")
-    warm_up: int = Field(2, ge=0, le=100, description="trials of each stack before the first one; never recorded")
+    warm_up: int = Field(
+        2,
+        ge=0,
+        le=100,
+        description="trials of each stack before the first one, and after a party was replaced; never recorded",
+    )
     inject_ms_per_process: float = Field(
         0.0,
         ge=0,
@@ -198,7 +202,7 @@ def load_preset(name: str, changes: Mapping[str, object] | None = None) -> Plan:
 def load_file(path: Path, changes: Mapping[str, object] | None = None) -> Plan:
     """A plan from a TOML file, with changes.  UsageError with every complaint."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_small(path).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UsageError(f"Cannot read the plan {path}: {reason}.") from error

@@ -20,6 +20,7 @@ from harness import runner
 from harness.archive import SUMS, archive, check_sums
 from harness.campaign import read_campaign
 from harness.errors import HarnessError, UsageError
+from harness.files import read_small
 from harness.plan import Plan, build
 from harness.progress import Reporter
 from harness.records import Claim
@@ -57,7 +58,7 @@ def claims(names: Sequence[str], changes: Mapping[str, object], plans: Path = PL
 
 def _read(path: Path, changes: Mapping[str, object]) -> Due | None:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(read_small(path).decode())
         claimed = content.pop("claim", None)
         claim = None if claimed is None else Claim.model_validate(claimed)
     except OSError as error:

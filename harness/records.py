@@ -17,7 +17,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SCHEMA_VERSION = 1
 
@@ -107,7 +107,18 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Judgement(Record):
+class Told(Record):
+    """What a person writes; no field of it is true or false, and true is not taken for 1."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean(cls, value: object) -> object:
+        if any(isinstance(one, bool) for one in (value if isinstance(value, list | tuple) else [value])):
+            raise ValueError("no field is true or false; write a number or a text")
+        return value
+
+
+class Judgement(Told):
     """The part of a plan that the analysis obeys; fixed before the data are seen."""
 
     alpha: float = Field(0.05, gt=0, lt=0.5, description="two-sided error rate of the confirmatory tests")
@@ -118,7 +129,7 @@ class Judgement(Record):
     min_blocks: int = Field(5, ge=2, description="fewer complete blocks are 'underpowered' whatever the residuals")
 
 
-class Stopping(Record):
+class Stopping(Told):
     """``[stopping]`` in a plan: end the campaign early, by the width of its intervals and by nothing else.
 
     What the intervals say (their place, a p value, a verdict) never enters, see docs/decisions/0016.
@@ -161,7 +172,7 @@ class Look(Record):
     stop: bool = Field(description="whether the campaign ended here, by the rule")
 
 
-class Claim(Record):
+class Claim(Told):
     """``[claim]`` in a plan file: what the plan is run for; no part of the plan, nor of its hash."""
 
     says: str = Field(min_length=1, description="the claim, one sentence")

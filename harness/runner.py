@@ -21,7 +21,7 @@ import trio
 
 from harness import environment, stopping
 from harness.assemble import Identity, Setting, assemble, link_sample
-from harness.campaign import Campaign, Recorder, make_directory, read_campaign, write_header
+from harness.campaign import Campaign, Recorder, make_directory, read_campaign, try_directory, write_header
 from harness.errors import HarnessError, UsageError
 from harness.forecast import Clock, warm_up_level
 from harness.ledger import Ledger
@@ -65,6 +65,7 @@ def links_of(manifest: Manifest) -> tuple[LinkKind, ...]:
 
 def run(plan: Plan, out: Path, reporter: Reporter) -> Ending:
     """A new campaign in a new directory below ``out``."""
+    try_directory(out)
     with stages(plan, plan.every_link) as scenes:
         for link in dict.fromkeys(scene.link for scene in scenes):
             reporter.say(f"Link: {link.kind}. {link.why}")
@@ -178,7 +179,7 @@ def look_around(scenes: Sequence[Stage]) -> environment.Environment:
         found["daemon"] = {
             "version": daemon.version,
             "openssl": daemon.openssl,
-            "workers": len(daemon.pids) - 1,
+            "workers": daemon.workers,
         }
     if ensemble.proxies:
         found["proxies"] = {
@@ -237,7 +238,8 @@ class Session:
         """Until the ledger has nothing more to run, or a look ends it; then the Parquet files are written."""
         await self._rehearse_look()
         for part in self._at_work.values():
-            await self._warm_up(part.scene)
+            if lost := await self._warm_up(part.scene):
+                raise HarnessError(f"The warm-up failed: {lost}")
         if self._plan.warm_up:
             n = warm_up_level(self._plan)
             self._reporter.say(f"Warmed up: {self._plan.warm_up} of each stack with n = {n}, not recorded.")
@@ -268,20 +270,28 @@ class Session:
             self._reporter.say(stopping.told(recorder.looks[-1], self._plan))
         return stopping.is_over(recorder.looks)
 
-    async def _warm_up(self, scene: Stage) -> None:
-        """Run, and not recorded: caches, clocks and allocators settle."""
+    async def _warm_up(self, scene: Stage) -> str:
+        """Run, and not recorded: caches, clocks and allocators settle.  Ends with who is lost, if anybody is."""
         plan = self._plan
         for _ in range(plan.warm_up):
             for route in scene.ensemble.routes:
                 observed = await run_trial(scene.ensemble, scene.link, route, warm_up_level(plan), plan.trial_timeout_s)
                 if observed.lost:
-                    raise HarnessError(f"The warm-up failed: {observed.lost}")
+                    return observed.lost
+        return ""
+
+    async def _replace_lost(self, scene: Stage) -> None:
+        """Whoever is new is warmed up as all were before the first trial."""
+        if await scene.ensemble.replace_lost() and self._plan.warm_up:
+            self._reporter.say("Somebody was replaced, so all were warmed up again.")
+            if await self._warm_up(scene):
+                await scene.ensemble.replace_lost()
 
     async def _one(self, identity: Identity) -> None:
         planned, plan = identity.planned, self._plan
         scene, setting = self._at_work[planned.part].scene, self._at_work[planned.part].setting
         ensemble = scene.ensemble
-        await ensemble.replace_lost()
+        await self._replace_lost(scene)
         await self._look_at_link(planned.block, scene)
         held_back_ns = plan.held_back_ns(planned.arm, planned.n)
         observed = await run_trial(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from harness import trust_store
 from harness.ensemble import Ensemble, File
 from harness.errors import CannotError, HarnessError, UsageError
+from harness.files import read_small
 from harness.links import Link, LinkError, LinkUnavailableError, LinkUsageError, choose
 from harness.links.provisioned import Provisioned
 from harness.links.remote import target_of
@@ -26,9 +26,11 @@ from harness.plan import Plan
 from harness.policies import policy
 from harness.records import Profile
 from harness.signals import closed_in_peace
+from harness.workplace import workplace
 from webservers import Authority, Content, KeyType, ServerConfig
 
 _KEY_TYPES: dict[str, KeyType] = {"ecdsa": "ecdsa-p256", "rsa": "rsa-2048"}
+_CA_BYTES = 16 << 20
 _CLIENT_BYTES = 32_000_000  # of one client process besides the body's buffer
 _PART_BYTES = 250_000_000  # of a server, a daemon and two fleets
 
@@ -58,11 +60,10 @@ def stages(plan: Plan, kinds: Sequence[str]) -> Iterator[tuple[Stage, ...]]:
     if plan.url is not None:
         _ca_file(plan)
     links = [_choose(plan, kind) for kind in kinds]
-    directory = tempfile.TemporaryDirectory(prefix="ssa-bench-", ignore_cleanup_errors=True)
-    with closed_in_peace(directory) as name, ExitStack() as opened:
+    with closed_in_peace(workplace()) as directory, ExitStack() as opened:
         for link in links:
             opened.enter_context(closed_in_peace(_opened(link)))
-        yield _laid_out(plan, links, Path(name))
+        yield _laid_out(plan, links, directory)
 
 
 def _laid_out(plan: Plan, links: Sequence[Link], directory: Path) -> tuple[Stage, ...]:
@@ -198,7 +199,7 @@ def _ca_file(plan: Plan) -> Path:
         raise UsageError("This system has no file of trusted authorities; name one with --ca FILE.")
     path = Path(name).resolve()
     try:
-        text = path.read_bytes()
+        text = read_small(path, _CA_BYTES)
     except OSError as error:
         raise UsageError(f"Cannot read the authorities' file {path}: {error.strerror}.") from error
     if b"-----BEGIN CERTIFICATE-----" not in text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import ssl
 import subprocess
@@ -28,6 +29,7 @@ OTHERS = (
 
 _SOURCES = ("harness", "ssa_impl", "webservers")  # not analysis: it may be corrected while a campaign lasts
 _ROOT = Path(__file__).resolve().parent.parent
+_GIT_S = 30
 
 
 def capture() -> dict[str, object]:
@@ -60,22 +62,38 @@ def _pyopenssl() -> str:
 def git(root: Path) -> dict[str, object]:
     """Revision, and whether the tree differs from it (but for what was recorded, in ``results``).
 
-    Both None when ``root`` is not the top of a checkout.
+    Both None when ``root`` is not the top of a checkout (``why_not`` is empty then), or when that cannot be found out:
+    ``why_not`` says why.
     """
-    top = _git(root, "rev-parse", "--show-toplevel")
-    if top is None or Path(top) != root:
-        return {"revision": None, "dirty": None}
-    status = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
-    return {"revision": _git(root, "rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    unknown: dict[str, object] = {"revision": None, "dirty": None}
+    if not (root / ".git").exists():
+        return unknown | {"why_not": ""}
+    try:
+        if (top := _git(root, "rev-parse", "--show-toplevel")) != str(root):
+            raise _NoAnswerError(f"git takes {top} for the top of the checkout")
+        status = _git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
+        return {"revision": _git(root, "rev-parse", "HEAD"), "dirty": bool(status), "why_not": ""}
+    except _NoAnswerError as why:
+        return unknown | {"why_not": str(why)}
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    """The answer of git, stripped; None when there is no git or it refuses."""
+class _NoAnswerError(Exception):
+    """Git is not here, or refuses; its own reason, or ours."""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """The answer of git, stripped."""
     argv = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
+        variables = {**os.environ, "LC_ALL": "C"}
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=_GIT_S, check=True, env=variables)
+    except subprocess.CalledProcessError as error:
+        said = str(error.stderr).strip().partition("\n")[0].removeprefix("fatal: ")
+        raise _NoAnswerError(said or f"git ended with {error.returncode}") from error
+    except subprocess.TimeoutExpired as error:
+        raise _NoAnswerError(f"git did not answer within {_GIT_S} s") from error
+    except OSError as error:
+        raise _NoAnswerError(f"git cannot be started: {error.strerror}") from error
     return done.stdout.strip()
 
 

@@ -18,6 +18,9 @@ MAX_HOSTNAME_BYTES = 255
 MAX_VALUE_BYTES = 256 * 1024
 """Longest option value that crosses the boundary in either direction."""
 
+MAX_FILE_BYTES = 16 * MAX_VALUE_BYTES
+"""Largest file that an option can name."""
+
 
 NAME_PREFIX = b"name:"
 """What begins a value of TLS_CERTIFICATE_CHAIN or TLS_PRIVATE_KEY that names a key of the administrator's policy.

@@ -72,6 +72,7 @@ class ApacheServer(ProcessServer):
         return versioned(cls.kind, path, (path, "-v"), r"Apache/(\d[\w.]*)", "apache")
 
     def _command(self, port: int) -> list[str]:
+        (self.config.run_directory / "apache.pid").unlink(missing_ok=True)  # of one that was killed: it would refuse
         file = self.config.run_directory / "apache.conf"
         file.write_text(configuration(self.config, port, as_root=os.geteuid() == 0), encoding="utf-8")
         apache = [self.availability().executable, "-f", str(file.resolve()), "-DFOREGROUND"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -230,17 +231,18 @@ class ProcessServer(WebServer):
 
     async def stop(self) -> None:
         self._stopping = True
-        if self._lifeline is not None:
-            os.close(self._lifeline)
-            self._lifeline = None
+        if self._lifeline is None:
+            return
+        os.close(self._lifeline)
+        self._lifeline = None
         if self._process is None:
             return
         with trio.CancelScope(shield=True):
             with trio.move_on_after(self.config.stop_grace_s + _KILL_S):
                 await self._process.wait()
-            if self._process.poll() is None:  # the guard itself hangs
+            with contextlib.suppress(ProcessLookupError):  # who is left when the guard hangs, or was killed
                 os.killpg(self._process.pid, signal.SIGKILL)
-                await self._process.wait()
+            await self._process.wait()
 
 
 def leaf_of(chain: Path) -> tuple[str, str]:

@@ -178,11 +178,11 @@ class Life:
         line = StartLine()
         line.step_up()
         self._at.release.wait()
-        before = resource.getrusage(resource.RUSAGE_SELF)
         self._release_ns = board.release_ns
         self._report["released_offset_ns"] = (
             line.run(board, self._process, self._target.held_back_ns) - self._release_ns
         )
+        before = resource.getrusage(resource.RUSAGE_SELF)  # what standing at the line costs is nobody's way to TLS
         try:
             self._download()
         finally:

@@ -19,7 +19,10 @@ from harness.clients.target import Target
 
 
 class OpensslClient:
-    """One connection.  When it is made: context, trust store (the published design verifies nothing), TCP socket."""
+    """One connection.  When it is made: context, trust store (the published design verifies nothing), TCP socket.
+
+    Whatever else is no TLS, such as telling a name from an address, is done then, too.
+    """
 
     connected_in_2018 = False
 
@@ -32,8 +35,8 @@ class OpensslClient:
         self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         if self._verifies:
             self._context.load_verify_locations(target.ca_file)
-        self._address = ipaddress.ip_address(target.address)
-        family = socket.AF_INET if self._address.version == 4 else socket.AF_INET6
+        self._name, self._packed = target.server_name.encode("ascii"), _packed(target.server_name)
+        family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the daemon's sockets have it
         self._connection: SSL.Connection | None = None
@@ -45,13 +48,12 @@ class OpensslClient:
 
     def handshake(self) -> bool:
         """Shake hands, verify."""
-        name = self._target.server_name
         self._connection = connection = SSL.Connection(self._context, self._socket)
         connection.set_connect_state()
         if self._verifies:
-            _expect_name(connection, name)
-        if not _is_address(name):
-            connection.set_tlsext_host_name(name.encode("ascii"))
+            _expect(connection, self._name, self._packed)
+        if self._packed is None:
+            connection.set_tlsext_host_name(self._name)
         connection.do_handshake()
         return True
 
@@ -117,26 +119,25 @@ def _resumed(connection: SSL.Connection) -> bool:
     return bool(_lib.SSL_session_reused(connection._ssl) == 1)
 
 
-def _expect_name(connection: SSL.Connection, name: str) -> None:
-    """Let the handshake fail unless the certificate is for this name (X509_check_host(3), RFC 9525)."""
+def _expect(connection: SSL.Connection, name: bytes, packed: bytes | None) -> None:
+    """Let the handshake fail unless the certificate is for this name, or address (X509_check_host(3), RFC 9525)."""
     parameters = _lib.SSL_get0_param(connection._ssl)
     rules = _lib.X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | _lib.X509_CHECK_FLAG_NEVER_CHECK_SUBJECT
     _lib.X509_VERIFY_PARAM_set_hostflags(parameters, rules)
-    if _is_address(name):
-        packed = ipaddress.ip_address(name).packed
+    if packed is not None:
         taken = _lib.X509_VERIFY_PARAM_set1_ip(parameters, packed, len(packed))
     else:
-        taken = _lib.X509_VERIFY_PARAM_set1_host(parameters, name.encode("ascii"), len(name))
+        taken = _lib.X509_VERIFY_PARAM_set1_host(parameters, name, len(name))
     if taken != 1:
-        raise ValueError(f"no certificate can be for {name}")
+        raise ValueError(f"no certificate can be for {name.decode()}")
 
 
-def _is_address(name: str) -> bool:
+def _packed(name: str) -> bytes | None:
+    """Of an IP literal; None when it is none."""
     try:
-        ipaddress.ip_address(name)
+        return ipaddress.ip_address(name).packed
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _reasons(error: SSL.Error) -> str:

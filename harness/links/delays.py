@@ -14,7 +14,7 @@ from harness.links import lan, netem, tcp, tun, wire
 from harness.links.emulation import Emulator
 from harness.links.interface import EmulatorCounters, LinkUnavailableError
 from harness.links.lan import ADDRESSES, CLIENT, PREFIX_LENGTH, SERVER
-from harness.links.namespaces import inside
+from harness.links.namespaces import inside, namespace
 
 Choice = Literal["auto", "netem", "tun"]
 
@@ -140,6 +140,12 @@ class NetemDelay(Delay):
 
     def close(self) -> None:
         """It ends with the namespaces."""
+
+
+def check_netem() -> None:
+    """Try netem in a namespace that is made for it.  LinkUnavailableError says what is missing."""
+    with namespace("netem") as name:
+        inside(name, netem.check)
 
 
 def pick(choice: Choice, names: dict[str, str]) -> tuple[type[Delay], str]:

@@ -5,5 +5,6 @@
 * ``protocol`` -- JSON lines: requests, answers, refusals (pure).  ``service`` and ``client`` -- its two ends (I/O).
 * ``metrics`` -- what a process counts, and how the counts of several add up (pure); ``openmetrics`` -- their text;
   ``scrape`` -- the text over HTTP on a unix socket (I/O).
-* ``logs`` -- events, their fields, and the formats of a line; ``limiter`` -- how many of them a hostile peer can cause.
+* ``logs`` -- events, their fields, and the formats of a line; ``limiter`` -- how many of them a hostile peer can cause;
+  ``outlet`` -- their way to a reader who is never waited for (I/O).
 """

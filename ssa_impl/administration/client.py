@@ -19,7 +19,7 @@ class NoDaemon(Exception):
 
 def admin_path(control: Path) -> Path:
     """Return where the daemon with this control socket answers its administrator."""
-    return control.with_name(control.name + ".admin")
+    return Path(f"{control}.admin")
 
 
 def ask(path: Path, command: Command, patience_s: float = ANSWER_S) -> Answer:

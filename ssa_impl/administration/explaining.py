@@ -22,7 +22,7 @@ def application_as(question: Question, default_uid: int) -> Application:
             account = pwd.getpwuid(int(question.user or default_uid))
         else:
             account = pwd.getpwnam(question.user)
-    except (KeyError, OverflowError):
+    except (KeyError, OverflowError, ValueError):  # ValueError: a number of thousands of digits
         raise Refused(f"there is no user {question.user or default_uid}") from None
     groups = frozenset(os.getgrouplist(account.pw_name, account.pw_gid))
     return Application(0, account.pw_uid, account.pw_gid, groups, question.executable)

@@ -25,3 +25,7 @@ class Limiter:
             return None
         self._buckets[kind] = (tokens - 1, now, 0)
         return suppressed
+
+    def left_out(self) -> dict[Hashable, int]:
+        """Return how many of each kind were suppressed and not told yet."""
+        return {kind: suppressed for kind, (_, _, suppressed) in self._buckets.items() if suppressed}

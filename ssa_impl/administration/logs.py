@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TextIO
 
 from .limiter import Limiter
+from .outlet import Outlet
 
 _log = logging.getLogger("ssad")
 
@@ -114,6 +114,11 @@ class ConnectionLog:
         if suppressed is not None:
             _log.info("%s", text, extra={"event": event, "fields": {**fields, "suppressed": suppressed or None}})
 
+    def sum_up(self) -> None:
+        """Before a process ends: say what no next line will."""
+        for event, suppressed in self._limiter.left_out().items():
+            _log.info("the last lines were left out", extra={"event": event, "fields": {"suppressed": suppressed}})
+
 
 def check_fields(fields: dict[str, str | float | None]) -> None:
     """Refuse what is not for the log.  Raises TypeError."""
@@ -126,22 +131,27 @@ connections = ConnectionLog()
 """this process's lines about connections"""
 
 
-def configure(options: LogOptions, stream: TextIO | None = None, *, worker: bool = False) -> None:
-    """Let everything that this process logs go to ``stream`` (standard error) in the chosen format."""
-    stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
+def configure(
+    options: LogOptions,
+    descriptor: int = 2,
+    *,
+    worker: bool = False,
+    filled: Callable[[Outlet], bool] = lambda outlet: False,
+) -> None:
+    """Let everything that this process logs go to a descriptor (standard error) in the chosen format.
+
+    ``filled`` is called when lines wait for a reader (:class:`.outlet.Outlet`).
+    """
+    outlet = Outlet(descriptor, filled)
     who = f"ssad[{os.getpid()}]" if worker else "ssad"
-    handler.setFormatter(LineFormatter(options.format, who, journal=is_journal(stream)))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    outlet.setFormatter(LineFormatter(options.format, who, journal=is_journal(descriptor)))
+    logging.basicConfig(level=logging.INFO, handlers=[outlet], force=True)
     connections.choose(options.connections)
 
 
-def is_journal(stream: TextIO) -> bool:
+def is_journal(descriptor: int) -> bool:
     """Whether this is the journal's ($JOURNAL_STREAM, systemd.exec(5)), which takes priorities (sd-daemon(3))."""
-    try:
-        found = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
+    found = os.fstat(descriptor)
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 

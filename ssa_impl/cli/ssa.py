@@ -1,6 +1,7 @@
 """``ssa``: run programs with the Secure Socket API.
 
-Exit codes: the program's own; 2 bad usage, 3 this machine cannot do it, 126 and 127 the program cannot be started.
+Exit codes: the program's own; 1 the report cannot be written, 2 bad usage, 3 this machine cannot do it, 126 and 127 the
+program cannot be started.
 
 This stands between the user and every program, so each command imports what it needs when it needs it.
 """
@@ -12,9 +13,10 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from ..control.place import default_path
+from .streams import standard_streams
 
 _ABOUT = "Give programs TLS as a service of the operating system: socket(AF_INET, SOCK_STREAM, IPPROTO_TLS)."
 _RUN = """\
@@ -30,8 +32,13 @@ _DOCTOR = "Say what this kernel and container allow, and which boundary `ssa run
 _SOCKET = "where ssad listens  [default: $SSAD_SOCKET, or the runtime directory]"
 
 
+class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: IO[str] | None = None) -> None:  # type: ignore[override]  # argparse's own hides failures
+        (file or sys.stdout).write(self.format_help())
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("ssa", description=_ABOUT)
+    parser = _Parser("ssa", description=_ABOUT)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser(
         "run",
@@ -55,10 +62,10 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
     command: list[str] = arguments.command
     if command[:1] == ["--"]:
         del command[0]
-    if not command:
+    if not command or not command[0]:
         arguments.parser.error("no program was named")
     daemon: Path = arguments.socket or default_path()
-    if not daemon.is_socket():
+    if not _is_socket(daemon):
         sys.stderr.write(
             f"ssa: no daemon listens at {daemon}: socket() will fail with ENOTCONN until ssad is started\n"
         )
@@ -68,6 +75,13 @@ def _run(arguments: argparse.Namespace) -> NoReturn:
     if boundary == "preload":
         _run_under_preload(command, daemon)
     _run_under_seccomp(command, daemon)
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:  # who may not look may not connect either
+        return False
 
 
 def _choose() -> str:
@@ -128,8 +142,9 @@ def _fail(code: int, text: str) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
-    arguments = _parser().parse_args(sys.argv[1:] or ["--help"])
-    arguments.do(arguments)
+    with standard_streams("ssa", inherited=False):
+        arguments = _parser().parse_args(sys.argv[1:] or ["--help"])
+        arguments.do(arguments)
 
 
 if __name__ == "__main__":

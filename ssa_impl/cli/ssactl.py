@@ -1,6 +1,7 @@
 """``ssactl``: what an administrator sees of a running daemon, and may tell it.
 
-Exit codes: 0 done, 1 the daemon refused or there are complaints, 2 bad usage, 3 no daemon answers.
+Exit codes: 0 done, 1 the daemon refused, there are complaints, or the answer cannot be written, 2 bad usage, 3 no
+daemon answers, 4 ``check`` has no complaints and could not look at everything.
 """
 
 from __future__ import annotations
@@ -23,20 +24,24 @@ from ..administration.interface import SESSIONS_AT_MOST, Question, Refused
 from ..administration.plain import to_plain
 from ..administration.protocol import Command, ReloadWanted, SessionsWanted
 from ..control.place import default_path
+from ..daemon.checking import examine
 from ..daemon.identity import Unidentified, identify
 from ..policy.complaints import PolicyFileErrors
 from ..policy.files import PolicyPaths
 from ..policy.load import load_policy
 from ..policy.policy import Policy
+from .streams import standard_streams
 from .tables import show
 
-_REFUSED, _USAGE, _NO_DAEMON = 1, 2, 3
+_REFUSED, _USAGE, _NO_DAEMON, _UNCHECKED = 1, 2, 3, 4
+_PID_DIGITS = 10
 _WIDTH = 200
 """columns where no terminal says how many it has"""
 
 app = typer.Typer(
     name="ssactl",
-    help="See and steer a running ssad.  Exit codes: 0 done, 1 refused or complaints, 2 usage, 3 no daemon.",
+    help="See and steer a running ssad.  Exit codes: 0 done, 1 refused or complaints, 2 usage, 3 no daemon, "
+    "4 not everything could be checked.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -121,13 +126,20 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check policy files as the daemon would, without one; all complaints at once."""
+    """Check policy files, keys and key logs as a reload would, without a daemon; all complaints at once."""
     checked = _load(files or [])
+    findings = examine(checked)
+    if findings.complaints:
+        _complain(findings.complaints)
+    profiles, unchecked = sorted(checked.profiles), findings.unchecked
     if as_json:
-        _write(json.dumps({"ok": True, "files": checked.files, "profiles": sorted(checked.profiles)}))
+        _write(json.dumps({"ok": True, "files": checked.files, "profiles": profiles, "unchecked": unchecked}))
     else:
         where = ", ".join(checked.files) or "the packaged default"
-        _write(f"{where}: no complaints; profiles {', '.join(sorted(checked.profiles))}")
+        _write(f"{where}: no complaints; profiles {', '.join(profiles)}")
+    if unchecked:
+        lines = [f"not checked: {one}" for one in unchecked]
+        _fail(_UNCHECKED, f"{len(lines)} not checked; ask as root for keys, as the daemon's user for key logs", lines)
 
 
 @app.command()
@@ -167,7 +179,8 @@ def _ask(control: Path | None, command: Command) -> Answer:
 
 
 def _question(application: str, user: str) -> Question:
-    if application.isdecimal() and int(application) and not user:
+    is_number = application.isdecimal() and len(application) <= _PID_DIGITS
+    if is_number and int(application) and not user:
         return Question(pid=int(application))
     if not application.startswith("/"):
         _fail(_USAGE, f"{application}: not a program's absolute path, nor a process's number without --user")
@@ -178,8 +191,11 @@ def _load(files: Sequence[Path]) -> Policy:
     try:
         return load_policy(PolicyPaths.at(*files) if files else PolicyPaths.system())
     except PolicyFileErrors as errors:
-        complaints = [str(complaint) for complaint in errors.complaints]
-        _fail(_REFUSED, f"{len(complaints)} complaint{'' if len(complaints) == 1 else 's'}", complaints)
+        _complain([str(complaint) for complaint in errors.complaints])
+
+
+def _complain(complaints: Sequence[str]) -> NoReturn:
+    _fail(_REFUSED, f"{len(complaints)} complaint{'' if len(complaints) == 1 else 's'}", complaints)
 
 
 def _explained(policy: Policy, question: Question) -> Explanation:
@@ -211,10 +227,8 @@ def _fail(code: int, text: str, complaints: Sequence[str] = ()) -> NoReturn:
 
 def main() -> None:
     """Entry point of the console script."""
-    try:
+    with standard_streams("ssactl"):
         app()
-    except OSError as error:  # of what is printed: all else has its own sentence
-        sys.exit(f"ssactl: cannot write: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """``ssad``: the daemon.
 
-Exit codes: 0 ended by SIGTERM or SIGINT, 2 bad usage or a policy that cannot be used, 3 cannot run here.
+Exit codes: 0 ended by SIGTERM or SIGINT, 1 the help cannot be written, 2 bad usage or a policy that cannot be used,
+3 cannot run here, or cannot say that it does.
 """
 
 # ruff: noqa: E402  # the imports take most of a start, and an interrupt meanwhile is the end and no traceback
@@ -23,11 +24,13 @@ from .. import __version__
 from ..administration.logs import Connections, Format, LogOptions, configure
 from ..control.place import default_path
 from ..daemon.parent import CannotStart, Parent, PolicyRefused
+from ..daemon.waits import attend
 from ..daemon.worker import raise_descriptor_limit
 from ..policy.complaints import PolicyFileErrors
 from ..policy.files import PolicyPaths
 from ..policy.load import load_policy
 from ..policy.policy import Policy
+from .streams import standard_streams
 
 app = typer.Typer(
     add_completion=False,
@@ -103,12 +106,16 @@ def serve(
     """
     log = LogOptions(log_format, log_connections)
     os.environ.update(log.to_environment())
-    configure(log)
+    configure(log, filled=attend)
     if user and policy:
         raise typer.BadParameter("--user and --policy both say where the policy is; give one of them")
+    path = socket or default_path()
+    if user and os.geteuid() != 0 and not (socket or os.environ.keys() & {"SSAD_SOCKET", "XDG_RUNTIME_DIR"}):
+        sys.stderr.write("ssad: --user has no place for its socket; set XDG_RUNTIME_DIR, or choose one with --socket\n")
+        raise typer.Exit(3)
     paths = PolicyPaths.at(*policy) if policy else PolicyPaths.user() if user else PolicyPaths.system()
     parent = Parent(
-        socket or default_path(),
+        path,
         workers,
         partial(_load, paths),
         mode=_mode(socket_mode),
@@ -128,7 +135,8 @@ def serve(
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    with standard_streams("ssad"):
+        app()
 
 
 if __name__ == "__main__":

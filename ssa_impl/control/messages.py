@@ -29,7 +29,7 @@ class Hello:
 
 @dataclass(frozen=True)
 class SetOption:
-    """setsockopt().  ``by_file``: the value was a path, and its file comes along, opened with the caller's rights."""
+    """setsockopt().  ``by_file``: the value was a path; what the caller may read there comes along as a memory file."""
 
     request: int
     level: int

@@ -33,7 +33,7 @@ from . import naming, reporting, sharing
 from . import session as sessions
 from .connecting import authenticate
 from .crowd import Crowd
-from .inner import ApplicationListener, is_open, present
+from .inner import ApplicationListener, inode_of, is_open, present
 from .mail import ALL_OTHERS, Post
 from .outer import Outer
 from .relay import Wire
@@ -56,7 +56,7 @@ async def listen(session: Session, channel: DaemonChannel, message: Listen, appl
                 again = session.socket.state is State.LISTENING
                 session.socket.check(Event.LISTEN)
                 if again:
-                    _set_backlog(application, message.backlog)
+                    _set_backlog(session, application, message.backlog)
                 else:
                     await naming.equip(session)
                     await _begin(session, message, application)
@@ -66,7 +66,10 @@ async def listen(session: Session, channel: DaemonChannel, message: Listen, appl
             await channel.send(Reply(message.request, 0))
 
 
-def _set_backlog(application: socket.socket, backlog: int) -> None:
+def _set_backlog(session: Session, application: socket.socket, backlog: int) -> None:
+    if session.queue is None or inode_of(application.fileno()) != session.queue.inode:
+        # who connects to it would take us for its owner: listen() notes the caller's credentials (SO_PEERCRED)
+        raise ApplicationError("this is not the descriptor that listens")
     try:
         application.listen(backlog)
     except OSError as error:

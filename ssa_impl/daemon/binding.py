@@ -3,6 +3,8 @@
 The kernel frees a TCP listener's port with its last descriptor.  Here each worker has a copy of the TCP socket, and
 lets go of it a little after the application's descriptor was closed.  Nobody who binds shall notice: whether such a
 listener is in the way, every worker can say at once.
+
+It is the daemon that binds, and it may be root's: whether the application may have a low port, the parent finds out.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import trio
 
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import Bind, Reply
-from ..errors import NetworkError, SsaError
+from ..errors import ApplicationError, NetworkError, SsaError
 from ..sockets.addresses import Address, parse_sockaddr
 from ..sockets.states import Event
 from .outer import Outer
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _OTHERS_LEAVE_S = 1.0
 _PAUSE_S = 0.01
+_LOW = 1024
 
 
 async def bind(session: Session, channel: DaemonChannel, message: Bind) -> None:
@@ -34,11 +37,19 @@ async def bind(session: Session, channel: DaemonChannel, message: Bind) -> None:
         with session.socket.remembering():
             outer = session.outer()
             session.socket.happen(Event.BIND)
-            await _bind(session.services, outer, parse_sockaddr(outer.family, message.address))
+            address = parse_sockaddr(outer.family, message.address)
+            await _require_right(session, address[1])
+            await _bind(session.services, outer, address)
     except SsaError as error:
         await channel.send(Reply(message.request, error.errno))
     else:
         await channel.send(Reply(message.request, 0))
+
+
+async def _require_right(session: Session, port: int) -> None:
+    """Let nobody use the daemon's own right to the low ports.  Raises ApplicationError(EACCES), DaemonError(EACCES)."""
+    if 0 < port < _LOW and port < (await session.identify()).lowest_port:
+        raise ApplicationError(f"port {port} needs the capability CAP_NET_BIND_SERVICE (ip(7))", errno.EACCES)
 
 
 async def _bind(services: Services, outer: Outer, address: Address) -> None:

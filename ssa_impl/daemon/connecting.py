@@ -28,7 +28,7 @@ from ..tls.engine import Engine
 from ..tls.sessions import digest
 from . import reporting
 from .carriage import carry
-from .inner import drain, fill
+from .inner import drain, fill, peer_uid
 from .naming import have_ready
 from .outer import Outer
 from .relay import Wire, shake_hands
@@ -91,6 +91,7 @@ async def upgrade(session: Session, channel: DaemonChannel, message: Upgrade, de
     tcp, inner, *application = (socket.socket(fileno=descriptor) for descriptor in descriptors)
     try:
         with session.socket.remembering():
+            _require_own(session, inner, *application)
             await have_ready(session)
             establish = _begin_upgrade(session, message, tcp)
     except SsaError as error:
@@ -170,7 +171,7 @@ def _begin(session: Session, message: Connect) -> Establish:
     host = parse_sockaddr_host(message.address)
     if host is not None:
         session.socket.default_hostname(host[0])
-        find = partial(resolve_host, *host)
+        find = partial(resolve_host, session.uid, *host)
     else:
         find = partial(_known, parse_sockaddr(outer.family, message.address))
     settings = session.settings(session.socket.request(), Role.INITIATOR)
@@ -213,6 +214,12 @@ async def _connect_to_one(outer: Outer, addresses: list[tuple[int, Address]]) ->
     outer.use_family(family or outer.family)
     await outer.connect(address)
     return address
+
+
+def _require_own(session: Session, *ends: socket.socket) -> None:
+    """Write nothing to others' servers: they might take it for the daemon's own (SCM_CREDENTIALS, unix(7))."""
+    if not all(end.family == socket.AF_UNIX and peer_uid(end) == session.uid for end in ends):
+        raise ApplicationError("what takes the TCP socket's place is no socket pair of the application's")
 
 
 def _begin_upgrade(session: Session, message: Upgrade, tcp: socket.socket) -> Establish:

@@ -30,7 +30,7 @@ _log = logging.getLogger("ssad")
 PATIENCE_S = 60.0
 """how long judging all peers of a worker again may take"""
 _AT_ONCE = 64
-"""peers that are judged side by side: as many as a worker sends requests about revocation"""
+"""peers that are judged side by side: fewer than a worker sends requests about revocation"""
 _Alike = dict[Evidence, list["Session"]]
 
 

@@ -28,7 +28,18 @@ from .distribution import pack
 from .hardened import reach_of
 from .inner import inner_path
 from .ledger import Book
-from .mail import ALL_OTHERS, MAX_POST_BYTES, MAX_POST_DESCRIPTORS, PARENT, RETIRED, Ask, Post, split_forward
+from .mail import (
+    ALL_OTHERS,
+    BETWEEN_WORKERS,
+    MAX_POST_BYTES,
+    MAX_POST_DESCRIPTORS,
+    PARENT,
+    RETIRED,
+    TO_SUCCESSORS,
+    Ask,
+    Post,
+    split_forward,
+)
 from .processes import Worker, end, give, gone, is_ready, offer, start
 
 _log = logging.getLogger("ssad")
@@ -156,8 +167,8 @@ class Fleet:
     async def adopt(self, worker: Worker) -> None:
         """Give the policy in force to a worker that has none, or another."""
         while worker.policy is not self._policy:
-            policy = self._policy
-            await give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0), [self._file])
+            policy, stays = self._policy, b"" if worker.retired else b"1"
+            await give(worker.dispatch, Post.POLICY.value + _NUMBER.pack(0) + stays, [self._file])
             worker.policy = policy
 
     async def link_keys(self) -> None:
@@ -185,16 +196,27 @@ class Fleet:
             if not data:
                 return
             try:
-                target, message = split_forward(data)
-                if target == PARENT:
-                    await self._hear(worker, message, descriptors)
-                elif target == RETIRED:
-                    await self._ask_the_retired(worker, message, descriptors)
-                for other in self.alive:
-                    if other is not worker and target in {other.index, ALL_OTHERS}:
-                        await give(other.dispatch, message, descriptors)
+                await self._carry_one(worker, *split_forward(data), descriptors)
+            except (ValueError, struct.error):
+                _log.error("worker %d says what no worker may say, and is killed", worker.process.pid)
+                worker.process.kill()
+                return
             finally:
                 close_all(descriptors)
+
+    async def _carry_one(self, worker: Worker, target: int, message: bytes, descriptors: list[int]) -> None:
+        """Raises ValueError and struct.error for what no worker may say: this one has been taken over."""
+        if target == PARENT:
+            await self._hear(worker, message, descriptors)
+            return
+        kind, is_successor = Post(message[:1]), worker.retired and target == worker.index
+        if not (kind in BETWEEN_WORKERS or (kind in TO_SUCCESSORS and is_successor)):
+            raise ValueError(f"a worker cannot send {kind.name} to another")
+        if target == RETIRED:
+            await self._ask_the_retired(worker, message, descriptors)
+        for other in self.alive:
+            if other is not worker and target in {other.index, ALL_OTHERS}:
+                await give(other.dispatch, message, descriptors)
 
     async def _ask_the_retired(self, worker: Worker, claim: bytes, descriptors: list[int]) -> None:
         """Carry a claim to the next worker that has retired; whoever has it last says that nobody knows the socket."""
@@ -214,9 +236,11 @@ class Fleet:
                 if question is not None and question.worker is worker and descriptors:
                     question.answer = os.pread(descriptors[0], os.fstat(descriptors[0]).st_size, 0)
                     question.answered.set()
-            case _:
+            case Post.KEEP | Post.TAKE:
                 if answer := resumption.serve(self.sessions, message, time.monotonic()):
                     await give(worker.dispatch, answer, [])
+            case kind:
+                raise ValueError(f"a worker cannot send {kind.name} to its parent")
 
     # -- life
 

@@ -18,12 +18,11 @@ import trio
 
 from ..administration.metrics import to_json_value, version_name
 from ..errors import SsaError
-from ..policy.contexts import context_for, forget_contexts
-from ..policy.model import Request
+from ..policy.contexts import forget_contexts
 from ..policy.policy import Policy
-from ..policy.resolve import resolve
 from ..sockets.states import State
 from . import enforcing, sharing
+from .checking import check
 from .distribution import unpack
 from .mail import ALL_OTHERS, PARENT, Ask, Post
 from .services import Services
@@ -39,7 +38,7 @@ def receive(services: Services, body: bytes, descriptor: int) -> None:
     """A policy has come: prepare it and answer, or adopt it at once."""
     (number,) = _NUMBER.unpack_from(body)
     policy = unpack(descriptor)
-    stays = number == _AT_ONCE or bool(body[_NUMBER.size :])
+    stays = bool(body[_NUMBER.size :])
     services.prepared, services.prepared_to_retire = policy, not stays
     if number == _AT_ONCE:
         forget_contexts()
@@ -84,18 +83,6 @@ async def _answer(
 # -- a policy
 
 
-def check(policy: Policy) -> list[str]:
-    """Return what is wrong with a policy that only making its contexts tells, one sentence for each profile."""
-    forget_contexts()  # the files behind them may have changed, too
-    complaints = []
-    for profile in policy.profiles.values():
-        try:
-            context_for(resolve(profile, Request(hostname="policy.invalid")))
-        except SsaError as error:
-            complaints.append(f"profile {profile.name}: {error.text}")
-    return complaints
-
-
 async def _prepare(services: Services, policy: Policy | bytes) -> bytes:
     """Return why this policy cannot be used, nothing when it can."""
     assert isinstance(policy, Policy)
@@ -107,12 +94,17 @@ async def _prepare(services: Services, policy: Policy | bytes) -> bytes:
 async def _prepare_to_retire(services: Services, policy: Policy | bytes) -> bytes:
     """As :func:`_prepare` without making contexts: their files may be a successor's to open."""
     assert isinstance(policy, Policy)
+    await _identify_all(services, policy)
+    return b""
+
+
+async def _identify_all(services: Services, policy: Policy) -> None:
+    """Find out whose each socket is, where a policy tells applications apart."""
     if policy.rules:
         async with trio.open_nursery() as nursery:
             for owner in _owners(services):
                 if owner.application is None:
                     nursery.start_soon(_try_to_identify, owner)
-    return b""
 
 
 def _owners(services: Services) -> list[Session]:
@@ -128,12 +120,18 @@ async def _try_to_identify(owner: Session) -> None:
 
 
 def commit(services: Services, *, enforced: bool = False) -> None:
-    """Let the policy that was prepared be in force; ``enforced``: connections that are being made are judged by it."""
-    if (policy := services.prepared) is None:
-        return
-    services.govern(policy)
+    """Let the policy that was prepared be in force, where it is not yet.
+
+    ``enforced``: connections that are being made are judged by it.
+    """
+    if (policy := services.prepared) is not None:
+        _put_in_force(services, policy)
     if enforced:
         services.enforced = services.epoch
+
+
+def _put_in_force(services: Services, policy: Policy) -> None:
+    services.govern(policy)
     for session in services.live:
         if session.socket.state is not State.CONNECTED:
             session.govern()
@@ -154,7 +152,10 @@ async def _govern_strangers(services: Services) -> None:
 
 async def _committed(services: Services, enforce: Policy | bytes) -> bytes:
     """Return how many connections were cut."""
-    return str(await enforcing.enforce(services) if enforce else 0).encode()
+    if not enforce:
+        return b"0"
+    await _identify_all(services, services.policy)  # done already, unless the policy was adopted at once
+    return str(await enforcing.enforce(services)).encode()
 
 
 # -- drain

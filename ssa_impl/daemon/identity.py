@@ -21,12 +21,15 @@ from typing import Any
 import trio
 
 from ..errors import DaemonError
+from ..hardening.capabilities import Capability
 from ..policy.policy import Application
 from .mail import Post
 
 _IDENTIFY = struct.Struct("<IiI")  # number, pid, uid
 _NUMBER = struct.Struct("<I")
 _DELETED = " (deleted)"  # what proc_pid_exe(5) says of a program that has been replaced while it runs
+_UNPRIVILEGED = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+_FIRST_UNPRIVILEGED = 1024
 _EFFECTIVE = 1  # column of Uid and Gid in proc_pid_status(5)
 
 
@@ -41,13 +44,25 @@ def identify(pid: int, uid: int) -> Application:
         executable = str((process / "exe").readlink()).removesuffix(_DELETED)
         status = _status((process / "status").read_text("utf-8", "surrogateescape"))
         cgroup = _cgroup((process / "cgroup").read_text("utf-8", "surrogateescape"))
+        lowest_port = _lowest_port(process, int(status["CapEff"], 16))
     except OSError as error:
         raise Unidentified(f"what process {pid} runs cannot be seen: {error.strerror}") from None
     owner = int(status["Uid"].split()[_EFFECTIVE])
     if uid not in {owner, 0}:
         raise Unidentified(f"process {pid} belongs to another user ({owner}) than who asks for it ({uid})")
     groups = frozenset(map(int, status["Groups"].split()))
-    return Application(pid, owner, int(status["Gid"].split()[_EFFECTIVE]), groups, executable, cgroup)
+    return Application(pid, owner, int(status["Gid"].split()[_EFFECTIVE]), groups, executable, cgroup, lowest_port)
+
+
+def _lowest_port(process: Path, capabilities: int) -> int:
+    """Return the lowest port that the kernel would let a process bind to."""
+    has_right = capabilities >> Capability.CAP_NET_BIND_SERVICE & 1
+    try:
+        if has_right and (process / "ns/user").samefile("/proc/self/ns/user"):  # in one's own one has every right
+            return 0
+        return int(_UNPRIVILEGED.read_text("ascii"))
+    except OSError:
+        return _FIRST_UNPRIVILEGED
 
 
 def _status(text: str) -> dict[str, str]:
@@ -102,7 +117,7 @@ class Identities:
             del self._asked[number]
         given = self._given.pop(number)
         if "error" in given:
-            raise DaemonError(f"{given['error']}; the policy has rules for applications", errno.EACCES)
+            raise DaemonError(f"{given['error']}, and it matters which program this is", errno.EACCES)
         return from_fields(given)
 
     def given(self, body: bytes) -> None:

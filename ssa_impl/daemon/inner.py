@@ -79,6 +79,7 @@ class ApplicationListener:
 
     def __init__(self, application: socket.socket, directory: Path, backlog: int) -> None:
         self.path = directory / f"{os.getpid()}-{next(self._numbers)}"
+        self.inode = inode_of(application.fileno())
         try:
             application.bind(str(self.path))
             application.listen(backlog)
@@ -130,6 +131,12 @@ def _peer_pid(end: socket.socket) -> int:
     return pid
 
 
+def peer_uid(end: socket.socket) -> int:
+    """Return whose the other end of a unix socket is: who connected, listened, or made the pair (SO_PEERCRED)."""
+    uid: int = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+    return uid
+
+
 def are_streams(descriptors: Iterable[int], *families: int) -> bool:
     """Whether what came along are stream sockets of these families: a program may send anything."""
     for descriptor in descriptors:
@@ -142,6 +149,16 @@ def are_streams(descriptors: Iterable[int], *families: int) -> bool:
         if not fits:
             return False
     return True
+
+
+def inode_of(application: int) -> int:
+    """Return the inode of an application's descriptor, 0 when it is no stream socket.
+
+    Of files nothing is asked: a file system may be anybody's (fuse(4)), and not answer.
+    """
+    if not are_streams([application], socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+        return 0
+    return os.fstat(application).st_ino
 
 
 def fill(application: socket.socket) -> int:

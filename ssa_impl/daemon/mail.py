@@ -24,7 +24,7 @@ class Post(bytes, Enum):
     UNKNOWN = b"U"  # from the parent: a claim comes back, since no worker knows the socket
     CLAIM = b"K"  # a channel that looks for its socket: request and hops; channel, application's descriptor
     KEEPER = b"Y"  # from the parent: a socket to the keeper of the policy's keys
-    POLICY = b"R"  # from the parent: number of the question, 0 to adopt it at once, b"1" to try it; the policy
+    POLICY = b"R"  # from the parent: number of the question, 0 to adopt it at once, b"1" to stay under it; the policy
     ASK = b"?"  # from the parent: number of the question, which one, its parameter
     ANSWER = b"!"  # to the parent: number of the question; the answer
     IDENTIFY = b"I"  # to the parent: whose is a socket: number, pid, uid of the channel's other end
@@ -54,6 +54,11 @@ _DESCRIPTORS = {
     Post.PEER: 1,
     Post.KEEPER: 1,
 }
+
+
+BETWEEN_WORKERS = frozenset({Post.MOVED, Post.LISTENER, Post.PEER, Post.CLAIM})
+TO_SUCCESSORS = frozenset({Post.CONTEXTS, Post.EVIDENCE})
+"""what the parent carries from worker to worker; all else is the parent's own to say, the policy above all"""
 
 
 class Ask(bytes, Enum):

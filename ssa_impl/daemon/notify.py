@@ -29,7 +29,10 @@ def reloading() -> None:
 
 
 def watchdog_s() -> float:
-    """Return how often the service manager must hear of us at least, in seconds; 0 when it need not."""
+    """Return how often the service manager must hear of us at least, in seconds; 0 when it need not.
+
+    Raises ValueError for what is no number of microseconds.
+    """
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0
     return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6

@@ -10,7 +10,9 @@ small segments in a row, and the second would wait for the first one's acknowled
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import os
 import socket
 import struct
 
@@ -29,6 +31,9 @@ _SOCKET_NAMES = frozenset(
 )
 """of SOL_SOCKET; others hold an address or a descriptor, which would be the daemon's (SO_ATTACH_FILTER, SO_ATTACH_BPF),
 or concern the descriptor that the application has"""
+_TCP_ZEROCOPY_RECEIVE = 35
+"""names places in the memory of who reads it, for the kernel to write to (linux/tcp.h)"""
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Outer:
@@ -54,13 +59,14 @@ class Outer:
         """Read an option of another level than TLS.  Raises as :meth:`set_option`."""
         self._require(level, name)
         try:
-            return self.socket.getsockopt(level, name, max(1, min(size_bytes, 1024)))[:size_bytes]
+            return _get_option(self.socket, level, name, max(1, min(size_bytes, 1024)))[:size_bytes]
         except OSError as error:
             raise NetworkError.from_os("getsockopt", error) from None
 
     @staticmethod
     def _require(level: int, name: int) -> None:
-        if level not in _LEVELS and not (level == socket.SOL_SOCKET and name in _SOCKET_NAMES):
+        known = level in _LEVELS or (level == socket.SOL_SOCKET and name in _SOCKET_NAMES)
+        if not known or (level, name) == (socket.IPPROTO_TCP, _TCP_ZEROCOPY_RECEIVE):
             raise ApplicationError(f"option {name} of level {level} is none of the wire's", errno.ENOPROTOOPT)
 
     def bind(self, address: Address) -> None:
@@ -135,3 +141,14 @@ class Outer:
         except OSError as error:
             raise NetworkError.from_os("socket", error) from None
         return created
+
+
+def _get_option(wire: socket.socket, level: int, name: int, size_bytes: int) -> bytes:
+    """As ``wire.getsockopt()``, into a room of zeros.  OSError as the kernel says.
+
+    For some options the kernel reads what is in the room; Python's own is whatever other connections have left there.
+    """
+    room, size = ctypes.create_string_buffer(size_bytes), ctypes.c_uint(size_bytes)
+    if _libc.getsockopt(wire.fileno(), level, name, room, ctypes.byref(size)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return room.raw[: size.value]

@@ -17,8 +17,7 @@ import math
 import os
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import trio
@@ -79,6 +78,10 @@ class Parent:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT; everything is gone afterwards.  Raises CannotStart, PolicyRefused."""
+        try:
+            watch_s = notify.watchdog_s()
+        except ValueError:
+            raise CannotStart("WATCHDOG_USEC of the environment is no number of microseconds") from None
         with (
             trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals,
             contextlib.closing(self.reloader.keys),
@@ -90,9 +93,10 @@ class Parent:
             except CannotHarden as why:
                 raise CannotStart(str(why)) from None
             with contextlib.ExitStack() as places:
-                listener = places.enter_context(self._listening())
-                runtime = self._path.with_name(self._path.name + ".d")
-                places.enter_context(private_directory(runtime))
+                given = self._take_given(places)
+                runtime = places.enter_context(private_directory(self._path))
+                opened = places.enter_context(contextlib.ExitStack())
+                listener = given or opened.enter_context(listening(self._path, self._mode))
                 self._fleet = Fleet(runtime, self._worker_count, policy, self._give_up, self.reloader.keys)
                 places.callback(self._fleet.close)
                 async with trio.open_nursery() as nursery:
@@ -102,12 +106,10 @@ class Parent:
                     await self._fleet.run(nursery)
                     await self._start_administration(nursery)
                     self._announce()
-                    nursery.start_soon(self._feed_watchdog)
+                    nursery.start_soon(self._feed_watchdog, watch_s)
                     with self._open:
                         await self._hand_out(listener)
-                    if not self._socket_is_given:  # a new ssad may listen here now, and boundaries find nobody
-                        listener.close()
-                        self._path.unlink(missing_ok=True)
+                    opened.close()  # boundaries find nobody from now on
         if self._start_failure:
             raise CannotStart(self._start_failure)
 
@@ -117,21 +119,15 @@ class Parent:
         except OSError as error:
             raise CannotStart(f"cannot listen beside {self._path}: {error.strerror}") from None
 
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[socket.socket]:
-        """Take the service manager's listener, or listen."""
+    def _take_given(self, places: contextlib.ExitStack) -> socket.socket | None:
+        """Return the service manager's listener, where it has given one, and be where that is."""
         try:
             given = notify.listener_given()
         except OSError as error:
             raise CannotStart(f"socket activation: {error.strerror}") from None
-        self._socket_is_given = given is not None
-        if given is None:
-            with listening(self._path, self._mode) as listener:
-                yield listener
-            return
-        with given:
-            self._path = Path(given.getsockname())
-            yield given
+        if given is not None:
+            self._path = Path(places.enter_context(given).getsockname())
+        return given
 
     def _give_up(self, why: str) -> None:
         self._start_failure = why
@@ -147,9 +143,12 @@ class Parent:
             "version": __version__,
             "hardening": self.fleet.alive[0].hardening.describe(),
         }
-        sys.stdout.write(json.dumps(ready) + "\n")
-        sys.stdout.flush()
-        notify.notify("READY=1")
+        try:
+            os.write(1, f"{json.dumps(ready)}\n".encode())
+        except OSError as error:
+            self._give_up(f"cannot say on standard output that it is ready: {error.strerror}")
+        else:
+            notify.notify("READY=1")
 
     # -- signals
 
@@ -187,9 +186,9 @@ class Parent:
         await self.fleet.ask_all(Ask.DRAIN, patience_s=patience_s)
         self._scope.cancel()
 
-    async def _feed_watchdog(self) -> None:
+    async def _feed_watchdog(self, watch_s: float) -> None:
         """Tell the service manager that we live as long as every worker answers."""
-        if not (watch_s := notify.watchdog_s()):
+        if not watch_s:
             return
         while True:
             await trio.sleep(watch_s / _PINGS_PER_WATCH)

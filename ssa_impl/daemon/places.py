@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 _LONGEST_PATH_BYTES = 107 - len(".d/worker-4194304.inner")  # sun_path of unix(7), for the workers' own names too
+_KIND = socket.SOCK_SEQPACKET
 
 
 class CannotStart(Exception):
@@ -17,60 +18,120 @@ class CannotStart(Exception):
 
 
 @contextlib.contextmanager
-def listening(
-    path: Path, mode: int = 0o600, kind: socket.SocketKind = socket.SOCK_SEQPACKET
-) -> Iterator[socket.socket]:
+def private_directory(socket_path: Path) -> Iterator[Path]:
+    """Keep the directory beside a control socket: nobody but this user may enter, and no other daemon has it.
+
+    Who could enter would get at the applications' plain text.  It is locked (flock(2)) until this daemon ends, whatever
+    becomes of the socket, and what a dead one has left is removed.  Raises CannotStart.
+    """
+    path = socket_path.with_name(socket_path.name + ".d")
+    with _parent_of(socket_path):
+        held = _locked(path, socket_path)
+        try:
+            _empty(held)
+            yield path
+        finally:
+            _empty(held)
+            if _is_at(path, held):  # else somebody has tidied up before us
+                path.rmdir()
+            os.close(held)
+
+
+@contextlib.contextmanager
+def listening(path: Path, mode: int = 0o600) -> Iterator[socket.socket]:
     """Listen at ``path``, for whom ``mode`` lets in.  Raises CannotStart."""
     if len(os.fsencode(path)) > _LONGEST_PATH_BYTES:
         raise CannotStart(
             f"the socket's path has more than {_LONGEST_PATH_BYTES} bytes: {path}; choose a shorter one with --socket"
         )
-    with socket.socket(socket.AF_UNIX, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as listener:
+    with socket.socket(socket.AF_UNIX, _KIND | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as listener:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            _remove_stale(path, kind)
+            _remove_stale(path)
             previous = os.umask(0o777 & ~mode)
             try:
                 listener.bind(str(path))
             finally:
                 os.umask(previous)
             listener.listen(1024)
+            ours = path.stat().st_ino
         except OSError as error:
-            raise CannotStart(
-                f"cannot listen at {path}: {error.strerror}; choose another place with --socket"
-            ) from None
+            raise _cannot_listen(path, error) from None
         try:
             yield listener
         finally:
-            path.unlink(missing_ok=True)
+            if path.exists() and path.stat().st_ino == ours:
+                path.unlink()
+
+
+def _cannot_listen(path: Path, error: OSError) -> CannotStart:
+    return CannotStart(f"cannot listen at {path}: {error.strerror}; choose another place with --socket")
 
 
 @contextlib.contextmanager
-def private_directory(path: Path) -> Iterator[None]:
-    """Keep a directory that nobody but this user may enter: who could would get at the applications' plain text.
-
-    Raises CannotStart when somebody else was here first.
-    """
+def _parent_of(path: Path) -> Iterator[None]:
+    """Make the directory that a socket is to be in, not those above, and remove it at the end when it was made here."""
     try:
-        path.mkdir(mode=0o700, exist_ok=True)
-        found = path.lstat()
+        path.parent.mkdir(mode=0o755)
+    except FileExistsError:
+        yield
+        return
     except OSError as error:
-        raise CannotStart(f"cannot make {path}: {error.strerror}; choose another place with --socket") from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise CannotStart(f"others may enter {path}; remove it, or choose another place with --socket")
+        raise _cannot_listen(path, error) from None
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):  # somebody has tidied up before us
-            for leftover in path.iterdir():
-                leftover.unlink(missing_ok=True)
-            path.rmdir()
+        with contextlib.suppress(OSError):  # somebody else has a use for it by now
+            path.parent.rmdir()
 
 
-def _remove_stale(path: Path, kind: socket.SocketKind) -> None:
+def _locked(path: Path, socket_path: Path) -> int:
+    """Return a descriptor of the directory, which is made where it is missing, and locked."""
+    while True:
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+            held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise CannotStart(f"cannot make {path}: {error.strerror}; choose another place with --socket") from None
+        try:
+            found = os.fstat(held)
+            if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+                raise CannotStart(f"others may enter {path}; remove it, or choose another place with --socket")
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, held):  # else its daemon ended between our finding and our locking it
+                return held
+        except BlockingIOError:
+            who = f"another ssad, process {_holder(found.st_ino)}, has {socket_path}"
+            os.close(held)
+            raise CannotStart(f"{who}; stop it, or choose another place with --socket") from None
+        except CannotStart:
+            os.close(held)
+            raise
+        os.close(held)
+
+
+def _holder(inode: int) -> str:
+    """Return the number of the process that has locked a file, as /proc/locks says (proc_locks(5))."""
+    for line in Path("/proc/locks").read_text("ascii").splitlines():
+        words = line.split()
+        if words[1] == "FLOCK" and words[5].endswith(f":{inode}"):
+            return words[4]
+    return "unknown"
+
+
+def _is_at(path: Path, held: int) -> bool:
+    return path.exists() and os.path.samestat(path.lstat(), os.fstat(held))
+
+
+def _empty(directory: int) -> None:
+    for leftover in os.listdir(directory):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(leftover, dir_fd=directory)
+
+
+def _remove_stale(path: Path) -> None:
     if not path.is_socket():
         return
-    with socket.socket(socket.AF_UNIX, kind) as probe:
+    with socket.socket(socket.AF_UNIX, _KIND) as probe:
         if probe.connect_ex(str(path)) == 0:
-            raise CannotStart(f"another ssad listens at {path}; stop it, or choose another place with --socket")
+            raise CannotStart(f"somebody else listens at {path}; stop that, or choose another place with --socket")
     path.unlink()

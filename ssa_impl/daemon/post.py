@@ -15,6 +15,7 @@ from ..control.messages import Claim, Reply, SetOption
 from ..errors import SsaError
 from . import governing, rejudging, sharing
 from .accepting import take_peer, take_peers_for_another
+from .inner import inode_of, peer_uid
 from .mail import RETIRED, Post
 from .outer import Outer
 from .relocation import Transcript, read
@@ -25,7 +26,6 @@ _SILENT_CHANNELS = 256
 """of one user in one worker"""
 _CLAIM = struct.Struct("<II")  # request, workers asked
 _INDEX = struct.Struct("<H")
-_UCRED = struct.Struct("iII")
 
 
 def deliver(services: Services, data: bytes, descriptors: list[int]) -> None:
@@ -87,7 +87,7 @@ async def _open(services: Services, end: socket.socket) -> None:
     """Serve a channel: the first message says whether it is for a new socket or for one that exists."""
     channel = DaemonChannel(end)
     first = None
-    with services.silent_channels(_uid(end)).join(_SILENT_CHANNELS):
+    with services.silent_channels(peer_uid(end)).join(_SILENT_CHANNELS):
         first = await Session.next_message(channel)
     if first is None:
         channel.close()
@@ -100,14 +100,14 @@ async def _open(services: Services, end: socket.socket) -> None:
         close_all(descriptors)
         channel.close()
         return
-    await Session(services, _uid(end)).serve(channel, (message, descriptors))
+    await Session(services, peer_uid(end)).serve(channel, (message, descriptors))
 
 
 async def _claim(services: Services, end: socket.socket, application: int, request: int, asked: int) -> None:
     """Find the socket behind the application's descriptor here, or ask the next worker."""
     try:
-        session = services.by_inode.get(os.fstat(application).st_ino)
-        if session is not None and session.uid == _uid(end):
+        session = services.by_inode.get((peer_uid(end), inode_of(application)))
+        if session is not None:
             await session.attach(DaemonChannel(end), request)
             return
         last = services.retiring is not None or asked + 1 >= services.worker_count
@@ -167,8 +167,3 @@ async def _remade(services: Services, transcript: Transcript, outer: Outer) -> S
 
 def _channel(descriptor: int) -> socket.socket:
     return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=descriptor)
-
-
-def _uid(end: socket.socket) -> int:
-    uid: int = _UCRED.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
-    return uid

@@ -16,9 +16,9 @@ from ..keys.custody import KeyKeeper
 from ..policy.policy import Policy
 from ..tls.sessions import SessionCache
 from . import enforcing, notify
+from .checking import check
 from .distribution import pack
 from .fleet import Fleet
-from .governing import check
 from .mail import Ask
 from .processes import Worker
 
@@ -115,12 +115,14 @@ class Reloader:
             worker.policy = policy
         fleet.govern(policy, file)
         retiring = fleet.replace(hired)
+        for (
+            worker
+        ) in fleet.all:  # one that has become ready meanwhile, and may have connections: it has them judged too
+            await fleet.adopt(worker)
         fleet.sessions = SessionCache()  # they were agreed on under other rules
         patience_s = _PATIENCE_S + enforcing.PATIENCE_S * enforce
         answers = await fleet.ask_all(Ask.COMMIT, b"1" if enforce else b"", patience_s)
         await self.keys.commit()
-        for worker in fleet.all:  # one that has become ready meanwhile
-            await fleet.adopt(worker)
         fleet.retire(retiring)
         return sum(int(answer or b"0") for answer in answers.values())
 

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..abi import IPPROTO_TLS, MAX_VALUE_BYTES
+from ..abi import IPPROTO_TLS, MAX_FILE_BYTES
 from ..errors import DaemonError
 
 Option = tuple[int, int, bytes]
 """level, name, value"""
-_MOST_BYTES = 16 * MAX_VALUE_BYTES
+_MOST_BYTES = MAX_FILE_BYTES
 """of all options of one socket: as much as the largest file that one can name"""
 _EACH_BYTES = 64
 """what an option takes beside its value"""
@@ -41,7 +41,7 @@ class Options:
 
     def require_room(self, option: Option) -> None:
         """Raise DaemonError(ENOBUFS) when this one would be too much."""
-        if self._bytes + _size(option) > _MOST_BYTES:
+        if self._bytes + size_bytes(option) > _MOST_BYTES:
             raise DaemonError(f"the options of one socket may have {_MOST_BYTES} bytes together, and no more")
 
     def add(self, option: Option) -> None:
@@ -49,12 +49,13 @@ class Options:
         level, name, _ = option
         key = object() if level == IPPROTO_TLS else (level, name)
         if (before := self._told.pop(key, None)) is not None:
-            self._bytes -= _size(before)
+            self._bytes -= size_bytes(before)
         self._told[key] = option
-        self._bytes += _size(option)
+        self._bytes += size_bytes(option)
 
 
-def _size(option: Option) -> int:
+def size_bytes(option: Option) -> int:
+    """Return how much one option takes."""
     return len(option[2]) + _EACH_BYTES
 
 

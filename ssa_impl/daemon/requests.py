@@ -33,7 +33,7 @@ from ..control.messages import (
 )
 from ..errors import ApplicationError, SsaError
 from . import accepting, binding, connecting, naming, sharing
-from .files import read_regular
+from .files import read_copy
 from .inner import are_streams
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _perform(session: Session, message: Message, descriptors: list[int]) -> byte
     session.outer()  # or there is no socket to ask
     match message:
         case SetOption(_, level, name, value, by_file):
-            session.set_option(level, name, read_regular(descriptors) if by_file else value)
+            session.set_option(level, name, read_copy(descriptors) if by_file else value)
         case GetOption(_, level, name, size):
             return session.get_option(level, name, size)
         case GetName(_, peer):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import socket
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,12 +19,12 @@ from ..keys.holding import Keys
 from ..policy.model import Profile
 from ..policy.policy import Application, Policy
 from .crowd import Crowd
+from .handles import Handles
 from .identity import Identities
 from .inner import InnerListener
 from .ledger import Ledger
 from .mail import PARENT, RETIRED, Post, forwarded
 from .naming import renew_listeners
-from .relocation import Option
 from .resumption import Sessions
 from .stapling import Staples
 
@@ -35,16 +34,7 @@ if TYPE_CHECKING:
 
 NUMBERS_PER_WORKER = 1 << 48
 _NUMBERS_PER_START, _STARTS = 1 << 36, 1 << 12
-_CONTEXTS_KEPT = 4096
 _PROFILES_KEPT = 4096
-
-
-@dataclass(frozen=True)
-class SharedContext:
-    """What a TLS_CONTEXT stands for: the options of the socket that it was read from; its owner alone may use it."""
-
-    uid: int
-    options: tuple[Option, ...]
 
 
 @dataclass
@@ -64,8 +54,9 @@ class Services:
     """this worker's shares of listeners, by the path at which the application listens"""
     ports_left: dict[int, float] = field(default_factory=dict)
     """when this worker's last share of a listener at a port ended (trio's clock)"""
-    by_inode: dict[int, Session] = field(default_factory=dict)
-    """sockets that another process may claim, by the inode of the application's descriptor"""
+    by_inode: dict[tuple[int, int], Session] = field(default_factory=dict)
+    """sockets that another process may claim, by their owner and the inode of the application's descriptor: whoever
+    shows the descriptor of another user's, or a file of the same number, is in nobody's way"""
     live: set[Session] = field(default_factory=set)
     """all secure sockets of this worker"""
     prepared: Policy | None = None
@@ -93,7 +84,8 @@ class Services:
     ledger: Ledger = field(default_factory=Ledger)
     """how many sockets each user has, in all workers"""
     _silent: WeakValueDictionary[int, Crowd] = field(default_factory=WeakValueDictionary)
-    _contexts: OrderedDict[int, SharedContext] = field(default_factory=OrderedDict)
+    handles: Handles = field(default_factory=Handles)
+    """what the TLS_CONTEXT handles that this worker gave out stand for"""
     sessions: Sessions = field(init=False)
     """TLS sessions that initiators can resume"""
     identities: Identities = field(init=False)
@@ -161,23 +153,6 @@ class Services:
         if self.ledger.held() > self.policy.daemon.sockets:
             limit = f"{self.policy.daemon.sockets} secure sockets for all users is reached"
             raise LimitError(f"the limit of {limit} ([daemon] sockets)")
-
-    def share_context(self, handle: int, context: SharedContext) -> None:
-        """Remember what a handle stands for, the ones used last."""
-        self._contexts[handle] = context
-        self._contexts.move_to_end(handle)
-        if len(self._contexts) > _CONTEXTS_KEPT:
-            self._contexts.popitem(last=False)
-
-    @property
-    def shared_contexts(self) -> dict[int, SharedContext]:
-        """All handles that this worker knows."""
-        return dict(self._contexts)
-
-    def shared_context(self, handle: int, uid: int) -> SharedContext | None:
-        """Return what a handle stands for, None when it is not this user's."""
-        found = self._contexts.get(handle)
-        return found if found is not None and found.uid == uid else None
 
     def home_of(self, handle: int) -> int | None:
         """Return the worker that gave a handle out, None when no worker can have."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
 import socket
 import struct
 import time
@@ -41,7 +40,7 @@ from ..tls.engine import Engine
 from . import reporting, requests, sharing
 from .carriage import carry_accepted
 from .identity import from_fields
-from .inner import ApplicationListener, is_open
+from .inner import ApplicationListener, inode_of, is_open
 from .outer import Outer
 from .relay import Wire
 from .relocation import Option, Options, Transcript
@@ -178,7 +177,7 @@ class Session:
             self.services.live.discard(self)
             self.services.counts.closed(self.traffic)
             self.services.look_whether_quiet()
-            self.services.by_inode.pop(self.inode, None)
+            self.be_found_by(0)
             for attended in self.channels:
                 attended.close()
             if self._outer is not None:
@@ -305,7 +304,7 @@ class Session:
         elif not descriptors:
             raise ApplicationError("a socket was opened on this channel already", errno.EOPNOTSUPP)
         if descriptors:
-            self.be_found_by(os.fstat(descriptors[0]).st_ino)
+            self.be_found_by(inode_of(descriptors[0]))
 
     @property
     def is_open(self) -> bool:
@@ -320,11 +319,13 @@ class Session:
             raise
 
     def be_found_by(self, inode: int) -> None:
-        """Let other processes claim this socket by the inode of the application's descriptor."""
-        self.services.by_inode.pop(self.inode, None)
+        """Let other processes of its user claim this socket by its descriptor's inode; 0: let nobody any more."""
+        found = self.services.by_inode
+        if found.get((self.uid, self.inode)) is self:
+            del found[self.uid, self.inode]
         self.inode = inode
         if inode:
-            self.services.by_inode[inode] = self
+            found[self.uid, inode] = self
 
     def outer(self) -> Outer:
         """Return the wire's socket; ENOTCONN before Hello."""

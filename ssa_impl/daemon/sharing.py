@@ -17,10 +17,10 @@ from ..abi import Opt
 from ..control.daemon_channel import DaemonChannel
 from ..control.messages import SetOption
 from ..errors import ApplicationError, SsaError
+from .handles import SharedContext
 from .identity import to_fields
 from .mail import Post
 from .relocation import Transcript, read_contexts, write, write_contexts
-from .services import SharedContext
 
 if TYPE_CHECKING:
     from .services import Services
@@ -31,13 +31,13 @@ def offer(session: Session) -> None:
     """Somebody has read the handle of this socket's context: others may join it from now on."""
     if session.socket.context_is_own:
         session.shares_context = True
-        session.services.share_context(session.socket.context, SharedContext(session.uid, tuple(session.options)))
+        session.services.handles.keep(session.socket.context, SharedContext(session.uid, tuple(session.options)))
 
 
 def join(session: Session, value: bytes) -> None:
     """Hear everything that the other socket was told.  Raises ApplicationError(EINVAL), and what its options raise."""
     handle = session.socket.check_context(value)
-    if (shared := session.services.shared_context(handle, session.uid)) is None:
+    if (shared := session.services.handles.get(handle, session.uid)) is None:
         raise ApplicationError(f"no context of yours has the number {handle}")
     session.replay(shared.options)
     session.socket.set_option(Opt.TLS_CONTEXT, value)
@@ -48,7 +48,7 @@ async def have_ready(session: Session, request: SetOption) -> None:
     """Before a context is joined: hold the keys that its options name.  What fails, :func:`join` says."""
     with contextlib.suppress(SsaError):
         handle = session.socket.check_context(request.value)
-        if (shared := session.services.shared_context(handle, session.uid)) is not None:
+        if (shared := session.services.handles.get(handle, session.uid)) is not None:
             await session.services.keys.prepare(session.profile.name, shared.options)
 
 
@@ -90,10 +90,10 @@ async def move_on(session: Session, channel: DaemonChannel) -> None:
 
 async def bequeath_contexts(services: Services) -> None:
     """Let the worker that succeeds this one know what the handles stand for that were given out here."""
-    contexts = services.shared_contexts
+    contexts = {handle: (context.uid, context.options) for handle, context in services.handles}
     if not contexts:
         return
-    file = write_contexts({handle: (context.uid, context.options) for handle, context in contexts.items()})
+    file = write_contexts(contexts)
     try:
         await services.post(services.index, Post.CONTEXTS, b"", [file])
     finally:
@@ -104,7 +104,7 @@ def inherit_contexts(services: Services, file: int) -> None:
     """Know the handles that the worker before gave out."""
     try:
         for handle, (uid, options) in read_contexts(file).items():
-            services.share_context(handle, SharedContext(uid, options))
+            services.handles.keep(handle, SharedContext(uid, options))
     finally:
         os.close(file)
 
@@ -130,10 +130,10 @@ def transcript(session: Session, pending: SetOption | None = None, path: str = "
 async def cache_scope(session: Session) -> Hashable:
     """Return who may resume the sessions of this socket: its context, or its user's processes (of one program)."""
     if session.shares_context:
-        return session.socket.context
+        return "context", session.uid, session.socket.context
     if session.profile.session_scope == "user":
-        return session.uid
+        return "user", session.uid
     try:
-        return session.uid, (await session.identify()).executable
+        return "program", session.uid, (await session.identify()).executable
     except SsaError:
-        return session.uid, session.pid
+        return "process", session.uid, session.pid

@@ -1,4 +1,4 @@
-"""The few ways in which the daemon waits for a socket: try first, wait only when the kernel says so."""
+"""The few ways in which the daemon waits for a descriptor: try first, wait only when the kernel says so."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import termios
 from collections.abc import Callable
 
 import trio
+
+from ..administration.outlet import Outlet
 
 _INT = struct.Struct("=i")
 
@@ -128,3 +130,21 @@ def has_hung_up(end: socket.socket) -> bool:
     poll = select.poll()
     poll.register(end, 0)
     return bool(poll.poll(0))
+
+
+def attend(outlet: Outlet) -> bool:
+    """Let what the log keeps be handed over as soon as there is room; False outside of trio's thread."""
+    try:
+        trio.lowlevel.spawn_system_task(_hand_over, outlet)
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _hand_over(outlet: Outlet) -> None:
+    try:
+        while outlet.is_full:
+            await trio.lowlevel.wait_writable(outlet.descriptor)
+            outlet.hand_over()
+    finally:
+        outlet.is_attended = False

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import trio
 
-from ..administration.logs import LogOptions, configure
+from ..administration.logs import LogOptions, configure, connections
 from ..control.channel import close_all, receive_bytes
 from ..hardening.children import leave_signals_to_the_parent
 from ..hardening.kernel import CannotHarden
@@ -29,7 +29,9 @@ from .inner import InnerListener, inner_path
 from .ledger import Ledger
 from .mail import MAX_POST_BYTES, MAX_POST_DESCRIPTORS, READY, Post
 from .post import deliver
+from .resolver import Lookups
 from .services import Services
+from .waits import attend
 
 _log = logging.getLogger("ssad")
 
@@ -40,6 +42,7 @@ async def serve(
     """Do what the post says until the parent closes the dispatch socket; the first thing in it is the policy."""
     listener = InnerListener(inner_path(runtime, os.getpid()))
     dispatch.setblocking(False)
+    trio.socket.set_custom_hostname_resolver(Lookups())
     try:
         if (first := await _next_post(dispatch)) is None:
             return
@@ -99,7 +102,7 @@ def main() -> None:
     ledger_file, index, worker_count, serial, column = map(int, sys.argv[2:7])
     runtime = Path(sys.argv[7])
     ledger = Ledger(ledger_file, column)
-    configure(LogOptions.from_environment(), worker=True)
+    configure(LogOptions.from_environment(), worker=True, filled=attend)
     leave_signals_to_the_parent()
     raise_descriptor_limit()
     gc.freeze()
@@ -110,6 +113,7 @@ def main() -> None:
         except CannotHarden as why:
             _log.error("%s", why)
             sys.exit(1)
+    connections.sum_up()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import socket
 import sys
 from collections.abc import Mapping
 
+from ..administration.logs import LogOptions, configure
 from ..control.channel import close_all, prepare, receive_bytes
 from ..hardening.children import leave_signals_to_the_parent
 from ..hardening.process import harden_keeper
@@ -157,7 +158,7 @@ class Keeper:
 
 def main() -> None:
     """Entry point of the keeper process."""
-    logging.basicConfig(level=logging.INFO, format=f"ssad[{os.getpid()}]: %(message)s")
+    configure(LogOptions.from_environment(), worker=True)
     leave_signals_to_the_parent()
     harden_keeper()
     with socket.socket(fileno=int(sys.argv[1])) as control:

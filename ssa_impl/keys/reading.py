@@ -23,8 +23,12 @@ class UnusableKey(Exception):
     """A key of the policy cannot be used; the text says why and what to do."""
 
 
+class ForbiddenKey(UnusableKey):
+    """A file that this user may not read; another one, such as the daemon's keeper, may be able to."""
+
+
 def read_identity(named: NamedKey) -> Identity:
-    """Read both files.  Raises UnusableKey."""
+    """Read both files.  Raises UnusableKey; ForbiddenKey when only the permission is missing."""
     chain_pem = _understood(read_chain, named, named.chain, secret=False)
     key_der = _understood(read_key, named, named.key, secret=True)
     leaf = x509.load_pem_x509_certificate(chain_pem).public_key()
@@ -51,7 +55,8 @@ def _content(named: NamedKey, path: str, *, secret: bool) -> bytes:
     try:
         descriptor = os.open(path, _OPEN_FLAGS)
     except OSError as error:
-        raise UnusableKey(f"key {named.name}: {path} cannot be opened: {error.strerror}") from None
+        kind = ForbiddenKey if isinstance(error, PermissionError) else UnusableKey
+        raise kind(f"key {named.name}: {path} cannot be opened: {error.strerror}") from None
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):

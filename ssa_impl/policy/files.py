@@ -86,13 +86,14 @@ def read_documents(paths: PolicyPaths) -> tuple[Document, ...]:
 def _found(paths: PolicyPaths, complaints: list[Complaint]) -> list[Path]:
     found: list[Path] = []
     for path in (*paths.named, *([paths.usual] if paths.usual else [])):
+        known = len(complaints)
         is_directory = _is_directory(path, complaints)
         if is_directory:
             inside = _inside(path, complaints)
-            if not inside and path in paths.named:
+            if not inside and path in paths.named and len(complaints) == known:
                 complaints.append(Complaint(str(path), 0, "", "the directory holds no ssa.toml and no ssa.d/*.toml"))
             found += inside
-        elif path in paths.named:
+        elif path in paths.named and len(complaints) == known:
             found.append(path)
         elif is_directory is False:
             complaints.append(Complaint(str(path), 0, "", "this must be a directory"))

@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import weakref
+from pathlib import PurePath
 
 from OpenSSL import SSL
 
@@ -14,6 +15,9 @@ from ..errors import DaemonError
 
 _log = logging.getLogger("ssad")
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+
+_SAYS_NOTHING = {errno.EACCES, errno.EPERM, errno.EOPNOTSUPP}
+"""of a trial: another user may open it, or the file system tells only by making the file"""
 
 
 def log_secrets(context: SSL.Context, path: str) -> None:
@@ -24,11 +28,9 @@ def log_secrets(context: SSL.Context, path: str) -> None:
     try:
         descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
-        raise DaemonError(f"the policy's key log {path} cannot be opened: {error.strerror}") from None
+        raise _not_opened(path, error) from None
     weakref.finalize(context, os.close, descriptor)
-    state = os.fstat(descriptor)
-    if not stat.S_ISREG(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & 0o077:
-        raise DaemonError(f"the policy's key log {path} must be a file of the daemon's user with mode 0600")
+    _check(path, os.fstat(descriptor), os.geteuid())
 
     failing = False
 
@@ -45,3 +47,43 @@ def log_secrets(context: SSL.Context, path: str) -> None:
         failing = bool(why)
 
     context.set_keylog_callback(write)
+
+
+def try_log(path: str) -> str:
+    """Return why it cannot be known here whether a daemon could log to this file, "" when one of this user could.
+
+    The file is not made.  Raises DaemonError when no daemon could.
+    """
+    try:
+        state = _look(path)
+    except OSError as error:
+        if error.errno in _SAYS_NOTHING:
+            return _not_opened(path, error).text
+        raise _not_opened(path, error) from None
+    if state is None:
+        return ""
+    _check(path, state, state.st_uid)
+    stranger = state.st_uid != os.geteuid()
+    return f"the policy's key log {path} is user {state.st_uid}'s: only a daemon of that user can open it" * stranger
+
+
+def _look(path: str) -> os.stat_result | None:
+    """Return what is there; where nothing is, see whether a file could be made.  Raises OSError."""
+    try:
+        descriptor = os.open(path, _FLAGS & ~os.O_CREAT)
+    except FileNotFoundError:
+        os.close(os.open(PurePath(path).parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600))
+        return None
+    try:
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _check(path: str, state: os.stat_result, uid: int) -> None:
+    if not stat.S_ISREG(state.st_mode) or state.st_uid != uid or state.st_mode & 0o077:
+        raise DaemonError(f"the policy's key log {path} must be a file of the daemon's user with mode 0600")
+
+
+def _not_opened(path: str, error: OSError) -> DaemonError:
+    return DaemonError(f"the policy's key log {path} cannot be opened: {error.strerror}")

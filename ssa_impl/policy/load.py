@@ -74,8 +74,9 @@ def _keys(tables: Tables, complaints: Complaints) -> dict[str, NamedKey]:
     made: dict[str, NamedKey] = {}
     for name, table in tables.keys.items():
         read = _read_all(table, _KEY, complaints, "a key")
-        if missing := [key for key in _KEY_NEEDS if key not in table]:
-            complaints.add(tables.places["key", name], f"key.{name}", f"{' and '.join(missing)} must be given")
+        begun = tables.places.get(("key", name))  # what is no table has its complaint
+        if begun and (missing := [key for key in _KEY_NEEDS if key not in table]):
+            complaints.add(begun, f"key.{name}", f"{' and '.join(missing)} must be given")
         if not set(_KEY_NEEDS) <= set(read):
             continue
         for profile in read["profiles"]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from .model import DaemonLimits, NamedKey, Origin, Profile
 
+_MANAGER = re.compile(r"user@\d+\.service")
+"""beneath it a user starts units of any name (user@.service(5))"""
 _DELETED = " (deleted)"  # what the kernel adds to a program that was replaced while it runs (proc_pid_exe(5))
 
 
@@ -25,6 +27,8 @@ class Application:
     """absolute path of what runs, "" when it cannot be read"""
     cgroup: str = ""
     """path in the unified hierarchy, such as /system.slice/nginx.service"""
+    lowest_port: int = 1024
+    """the kernel would not let it bind to a port below (ip(7))"""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,16 @@ class Rule:
             return "user"
         if self.gid is not None and self.gid not in {application.gid, *application.groups}:
             return "group"
-        if self.unit and not any(_matches(self.unit, part) for part in application.cgroup.split("/") if part):
+        if self.unit and not any(_matches(self.unit, part) for part in self._units(application.cgroup)):
             return "unit"
         return "cgroup" if self.cgroup and not _matches(self.cgroup, application.cgroup) else ""
+
+    def _units(self, cgroup: str) -> Iterator[str]:
+        """Give the parts of a cgroup's path; those that a user has named, to a rule for one user alone."""
+        for part in filter(None, cgroup.split("/")):
+            yield part
+            if self.uid is None and _MANAGER.fullmatch(part):
+                return
 
 
 @dataclass(frozen=True)

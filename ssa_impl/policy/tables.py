@@ -50,7 +50,7 @@ class Tables:
     rules: list[tuple[Origin, Table]] = field(default_factory=list)
     """in the order in which they are tried"""
     places: dict[tuple[str, str], Origin] = field(default_factory=dict)
-    """where a profile or a key is begun, by table and name"""
+    """where a profile or a key is begun as a table, by table and name"""
 
 
 class Complaints:
@@ -82,7 +82,8 @@ def gather(documents: tuple[Document, ...], complaints: Complaints) -> Tables:
         for part, target in (("profile", tables.profiles), ("key", tables.keys)):
             for name in _names(document, complaints, part):
                 target.setdefault(name, {}).update(_values(document, complaints, part, name))
-                tables.places[part, name] = document.origin(part, name)
+                if isinstance(document.table[part][name], dict):
+                    tables.places[part, name] = document.origin(part, name)
         tables.rules[:0] = _rules(document, complaints)
     return tables
 

@@ -44,6 +44,21 @@ def test_reads_what_was_written(small: Path) -> None:
     assert load(small).samples is None
 
 
+@pytest.mark.parametrize("name", ["plan.json", "environment.json", "trials.jsonl", "samples.jsonl", "looks.jsonl"])
+def test_a_file_that_never_begins_or_never_ends_is_not_waited_for(copied: Path, name: str) -> None:
+    path = copied / name
+    for make in (os.mkfifo, lambda there: there.symlink_to("/dev/zero")):
+        path.unlink(missing_ok=True)
+        make(path)
+        assert complaint(copied) == f"{path}: cannot be read: it is no regular file"
+
+
+def test_a_parquet_file_that_never_begins_is_made_anew(copied: Path) -> None:
+    os.mkfifo(copied / "trials.parquet")
+    load(copied)
+    assert (copied / "trials.parquet").is_file()
+
+
 def test_parquet_is_made_and_used_and_says_the_same(copied: Path) -> None:
     first = load(copied, samples=True)
     assert (copied / "trials.parquet").exists()

@@ -19,6 +19,7 @@ MARK = "SSA_TEST_MARK"
 
 @dataclass(frozen=True)
 class Ended:
+    pid: int
     code: int
     said: str
 
@@ -126,4 +127,4 @@ class Running:
 
     def end(self) -> Ended:
         said, _ = self.process.communicate(timeout=TIMEOUT_S)
-        return Ended(self.process.returncode, "".join(self._said) + said)
+        return Ended(self.process.pid, self.process.returncode, "".join(self._said) + said)

@@ -1,7 +1,11 @@
 import contextlib
 import json
+import os
 import resource
+import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +138,18 @@ def test_a_full_disk_takes_nothing_and_loses_nothing(full: str, directory: Path,
     assert after == before
 
 
+def test_a_directory_that_is_deleted_ends_the_campaign_and_one_that_is_moved_does_not(
+    directory: Path, recorded: Make
+) -> None:
+    with Recorder(directory) as recorder:
+        moved = directory.rename(directory.with_name("moved"))
+        recorder.append(*recorded(1, 0))
+        assert len(list(read_records(moved / "trials.jsonl", Trial))) == 1
+        shutil.rmtree(moved)
+        with pytest.raises(HarnessError, match="was deleted while it was written to"):
+            recorder.append(*recorded(3, 1))
+
+
 def test_only_one_process_writes(directory: Path) -> None:
     with Recorder(directory), pytest.raises(HarnessError, match="Another process is running the campaign"):
         Recorder(directory)
@@ -143,6 +159,19 @@ def test_only_one_process_writes(directory: Path) -> None:
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path: Path) -> None:
     assert [make_directory(tmp_path / "new", "x").name for _ in range(3)] == ["x", "x-2", "x-3"]
+
+
+def test_two_that_begin_at_once_get_a_directory_each(tmp_path: Path) -> None:
+    at_once = threading.Barrier(8)
+
+    def make(_: int) -> list[Path]:
+        at_once.wait()
+        return [make_directory(tmp_path, "campaign") for _ in range(25)]
+
+    with ThreadPoolExecutor(8) as threads:
+        made = [path for some in threads.map(make, range(8)) for path in some]
+    assert sorted(made) == sorted(tmp_path.iterdir())
+    assert len(made) == 200
 
 
 def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
@@ -283,3 +312,13 @@ def test_a_damaged_archive_is_one_sentence(directory: Path) -> None:
     (directory / "samples.jsonl.xz").write_bytes(b"not compressed")
     with pytest.raises(UsageError, match="Cannot unpack"):
         list(read_records(directory / "samples.jsonl", Sample))
+
+
+@pytest.mark.parametrize("name", ["plan.json", "samples.jsonl", "links.jsonl", "looks.jsonl", "trials.parquet"])
+def test_a_file_that_never_begins_or_never_ends_is_not_waited_for(directory: Path, name: str) -> None:
+    path = directory / name
+    for make in (os.mkfifo, lambda there: there.symlink_to("/dev/zero")):
+        path.unlink(missing_ok=True)
+        make(path)
+        with pytest.raises(UsageError, match=f"is not a campaign's directory: {name}: no regular file"):
+            read_campaign(directory)

@@ -147,6 +147,21 @@ def test_an_interrupt_loses_at_most_the_trial_in_flight(moment: str, number: sig
     assert harness.nothing_is_left()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_during_the_report_loses_nothing(number: signal.Signals, harness: Program) -> None:
+    with harness.started(*harness.run_arguments(*OPENSSL_ONLY, "--analysis", levels="[1]")) as running:
+        running.until("Recorded 4 trials")
+        running.signal(number)
+        ended = running.end()
+    assert ended.code == 128 + number
+    assert f"Interrupted by {number.name}. What was recorded is kept. Go on with: python -m harness resume" in (
+        ended.sentence
+    )
+    assert not [path for path in harness.campaign.iterdir() if path.name.startswith(".")]
+    assert harness.nothing_is_left()
+    assert harness("check", str(harness.campaign)).code == 0
+
+
 def test_a_killed_harness_leaves_no_process_and_can_be_resumed(harness: Program) -> None:
     with harness.started(*harness.run_arguments()) as running:
         running.until("3/8 trials")
@@ -159,6 +174,7 @@ def test_a_killed_harness_leaves_no_process_and_can_be_resumed(harness: Program)
     assert torn.code == 2
     assert "trials.jsonl: the last line is torn" in torn.sentence
     assert harness("resume", str(harness.campaign), "--no-analysis").code == 0
+    assert harness.nothing_is_left()
     assert [trial.trial_id for trial in trials_of(harness)] == planned_ids(harness)
 
 
@@ -175,6 +191,18 @@ def test_a_lost_party_is_replaced(victim: str, harness: Program) -> None:
     for trial in trials_of(harness):
         assert trial.outcome in {Outcome.OK, Outcome.ABORTED, Outcome.FAILED}, trial.reason
     assert harness.nothing_is_left()
+
+
+@pytest.mark.parametrize("victim", ["granian", "ssa_impl.daemon.worker"])
+def test_whoever_was_replaced_is_warmed_up_before_anything_is_measured(victim: str, harness: Program) -> None:
+    """Where a worker has ended, the daemon puts another in its place and lives on: it is started anew."""
+    with harness.started(*harness.run_arguments("--set", "warm_up=1", levels="[1, 2, 3]")) as running:
+        running.until("2/12 trials")
+        harness.kill(victim)
+        ended = running.end()
+    assert ended.code == 0, ended.said
+    assert "Somebody was replaced, so all were warmed up again." in ended.said
+    assert harness("check", str(harness.campaign)).code == 0
 
 
 Serve = Callable[..., ScriptedServer]
@@ -413,10 +441,13 @@ def test_check_finds_missing_parquet(finished: Path, harness: Program) -> None:
 
 
 def test_a_place_where_nothing_can_be_written(harness: Program) -> None:
-    ended = harness.run(*OPENSSL_ONLY, "--out", "/proc/nothing")
-    assert ended.code == 1
-    assert "Cannot make the campaign's directory in /proc/nothing: No such file or directory." in ended.sentence
-    assert harness.nothing_is_left()
+    """Said at once: before a link is made, and anybody has waited for one."""
+    for out, why in (("/proc/nothing", "No such file or directory"), ("/dev/null/in", "Not a directory")):
+        ended = harness.run(*OPENSSL_ONLY, "--out", out)
+        assert ended.code == 1
+        assert f"Cannot make the campaign's directory in {out}: {why}." in ended.sentence
+        assert "Link: " not in ended.said
+        assert harness.nothing_is_left()
 
 
 @pytest.mark.root

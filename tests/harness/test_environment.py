@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -151,6 +152,7 @@ SPOILED = {
     "low-nofile": _set("machine", "limits", "nofile", to={"soft": 1024, "hard": 4096}),
     "low-nproc": _set("machine", "limits", "nproc", to={"soft": 100, "hard": 100}),
     "dirty-tree": _set("versions", "git", "dirty", to=True),
+    "unknown-revision": _set("versions", "git", "why_not", to="detected dubious ownership"),
     "environment-variables": _set("machine", "environment", to={"LD_PRELOAD": "x.so", "SSL_CERT_FILE": "/ca"}),
     "link-fell-back": _set("link", "fell_back", to=True),
     "congestion-control": _set("link", "congestion_control_pinned", to=False),
@@ -277,8 +279,28 @@ def test_a_clean_and_a_dirty_checkout(checkout: Path) -> None:
 
 
 def test_no_checkout_has_no_revision(checkout: Path) -> None:
-    assert versions.git(checkout / "harness") == {"revision": None, "dirty": None}
-    assert versions.git(checkout.parent / "nowhere") == {"revision": None, "dirty": None}
+    nothing = {"revision": None, "dirty": None, "why_not": ""}
+    assert versions.git(checkout / "harness") == nothing
+    assert versions.git(checkout.parent / "nowhere") == nothing
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_checkout_of_another_user_says_why_its_revision_is_not_known(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git refuses it (safe.directory), also to root."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    os.chown(checkout, 12_345, 12_345)
+    os.chown(checkout / ".git", 12_345, 12_345)
+    said = f"detected dubious ownership in repository at '{checkout}'"
+    assert versions.git(checkout) == {"revision": None, "dirty": None, "why_not": said}
+
+
+def test_without_git_a_checkout_says_so(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(checkout))
+    said = "git cannot be started: No such file or directory"
+    assert versions.git(checkout) == {"revision": None, "dirty": None, "why_not": said}
 
 
 def test_the_hash_of_the_source_sees_every_change(checkout: Path) -> None:

@@ -276,6 +276,29 @@ def test_no_client_outlives_its_fleet(how: str, credentials: Credentials, tmp_pa
     trio.run(main)
 
 
+def test_a_worker_that_the_daemon_has_replaced_is_counted_too_and_noticed() -> None:
+    short = Path(tempfile.mkdtemp(prefix="ssa-test-"))
+    daemon = Daemon(short, 2, ())
+
+    async def main() -> None:
+        try:
+            await daemon.start()
+            assert daemon.workers == 2
+            assert daemon.intact
+            *others, worker = daemon.pids
+            os.kill(worker, signal.SIGKILL)
+            with trio.fail_after(PATIENCE_S):
+                while len(daemon.pids) != 3 or worker in daemon.pids:
+                    await trio.sleep(0.01)
+            assert set(others) < set(daemon.pids)
+            assert not daemon.intact
+        finally:
+            await daemon.stop()
+            shutil.rmtree(short)
+
+    trio.run(main)
+
+
 def test_a_daemon_that_dies_ends_the_trial_not_the_harness(credentials: Credentials, tmp_path: Path) -> None:
     """The clients see an error or the fleet is lost; nobody hangs, and nobody reports success."""
 

@@ -1,6 +1,7 @@
 """The kernel's netem as the delay of a wan, as far as a kernel without it can tell; ``on_netem`` is the rest."""
 
 import contextlib
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
+from typer.testing import CliRunner
 
 from harness.assemble import link_sample
+from harness.cli import app
 from harness.errors import CannotError, UsageError
 from harness.links import Counters, EmulatorCounters, LinkUnavailableError, choose, delays, netem
 from harness.links.namespaces import inside, namespace
@@ -122,6 +125,18 @@ class TestKernel:
                     inside(name, netem.check)
             shown = inside(name, lambda: subprocess.run(["tc", "qdisc"], capture_output=True, check=True).stdout)
         assert shown in {b"", b"qdisc noqueue 0: dev lo root refcnt 2 \n"}
+
+    def test_a_plan_that_this_kernel_cannot_run_is_printed_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(netem, "KIND", "no-such-qdisc")
+        for chosen, said in (
+            ("netem", "This machine cannot run it: The netem qdisc"),
+            ("auto", ""),
+        ):
+            result = CliRunner().invoke(app, ["plan", "--json", "--link", "wan", "--set", f"emulator={chosen}"])
+            assert result.exit_code == 0
+            assert json.loads(result.stdout)["plan"]["emulator"] == chosen
+            assert result.stderr.startswith(said)
+            assert bool(said) is bool(result.stderr)
 
     def test_a_kernel_without_it_refuses_in_one_sentence(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(netem, "KIND", "no-such-qdisc")

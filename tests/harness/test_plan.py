@@ -1,10 +1,12 @@
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from harness.errors import UsageError
 from harness.forecast import campaign_s
-from harness.plan import PRESETS, build, load_file, load_preset, names, parse_changes
+from harness.plan import PRESETS, Plan, build, load_file, load_preset, names, parse_changes
 from harness.recording import claims
 from harness.records import Boundary, Stack
 
@@ -129,6 +131,48 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="it is not UTF-8"):
         load_file(tmp_path / "binary.toml")
+
+
+def test_a_file_that_never_ends_or_never_begins(tmp_path: Path) -> None:
+    """It is neither waited for nor read into memory."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "circle.toml").symlink_to("circle.toml")
+    with (tmp_path / "large.toml").open("wb") as large:
+        large.truncate(100_000_000)
+    for path, why in (
+        (tmp_path / "pipe.toml", "it is no regular file"),
+        (Path("/dev/zero"), "it is no regular file"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "circle.toml", "Too many levels of symbolic links"),
+        (tmp_path / "large.toml", "it has more than 1048576 bytes"),
+    ):
+        with pytest.raises(UsageError, match=f"Cannot read the plan .*: {why}"):
+            load_file(path)
+
+
+WRONG_BOOLEANS = {
+    "levels": [True],
+    "blocks": True,
+    "warm_up": False,
+    "rtt_ms": True,
+    "judgement.alpha": True,
+    "judgement.min_blocks": True,
+    "stopping.look_every": True,
+    "url": False,
+    "seed": False,
+}
+
+
+@pytest.mark.parametrize("field", WRONG_BOOLEANS)
+def test_true_is_not_taken_for_one(field: str) -> None:
+    changes = {"stopping.half_width_ms": 1.0, "blocks": 12} if field.startswith("stopping") else {}
+    with pytest.raises(UsageError, match=f"  {field}: no field is true or false; write a number or a text"):
+        build(GOOD, {**changes, field: WRONG_BOOLEANS[field]}, "x")
+
+
+def test_no_field_of_a_plan_could_be_true() -> None:
+    """Else it would be refused, too."""
+    assert "boolean" not in json.dumps(Plan.model_json_schema())
 
 
 def test_an_unknown_preset() -> None:

@@ -43,21 +43,20 @@ def harness(tmp_path: Path) -> Iterator[Make]:
             program.wait_until_all_ended()
 
 
-def namespaces() -> set[str]:
-    directory = Path(enter.DIRECTORY)
-    return {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+def namespaces(pid: int) -> set[str]:
+    """Return those that this process has named."""
+    return {path.name for path in Path(enter.DIRECTORY).glob(f"ssa-{pid}-*")}
 
 
 @pytest.mark.parametrize(("asked", "found"), [("auto", "lan"), ("lan", "lan"), ("wan", "wan")])
 def test_links_are_made_in_a_user_namespace(harness: Make, asked: str, found: str) -> None:
     program = harness(WITHOUT_PRIVILEGE)
-    before = namespaces()
     ended = program.run("--link", asked, *ONLY_OPENSSL, blocks=1)
     assert ended.code == 0, ended.said
     environment = json.loads((program.campaign / "environment.json").read_bytes())
     assert environment["link"]["kind"] == found
     assert not environment["link"]["fell_back"]
-    assert namespaces() <= before, "its namespaces are seen by nobody else"
+    assert not namespaces(ended.pid), "its namespaces are seen by nobody else"
 
 
 def test_a_device_that_this_user_may_not_open_says_so(harness: Make, tmp_path: Path) -> None:

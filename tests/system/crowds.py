@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -458,9 +459,11 @@ def random_calls(_talk: Talk, seed: int, count: int, ports: list[int], chain: st
             held.append(result)
         return result
 
-    for _ in range(count):
-        if one(dice.choice([*held, -1, 10_000]) if held else open_one()) < 0:
-            met.add(ERRNO_NAMES[ctypes.get_errno()])
+    with tempfile.TemporaryDirectory() as place:
+        os.chdir(place)  # where sockets of any name may be bound
+        for _ in range(count):
+            if one(dice.choice([*held, -1, 10_000]) if held else open_one()) < 0:
+                met.add(ERRNO_NAMES[ctypes.get_errno()])
     for descriptor in held:
         os.close(descriptor)
     return sorted(met)
@@ -507,6 +510,12 @@ def claims(_talk: Talk, path: str, contexts: int) -> dict[str, Any]:
             code_of: str = ask(channel, _SET_OPTION, TLS, 107, value=bytes.fromhex(handle))[0]
             return code_of
 
+    def open_another() -> str:
+        """Open a socket of one's own, and say that its descriptor is the application's."""
+        with dial(path) as channel:
+            code_of: str = ask(channel, _HELLO, socket.AF_INET, os.getpid(), fds=[application.fileno()])[0]
+            return code_of
+
     left, right = socket.socketpair()
     with dial(path) as channel, left, right, socket.socket(socket.AF_UNIX) as application:
         assert ask(channel, _HELLO, socket.AF_INET, os.getpid(), fds=[application.fileno()]) == ["", ""]
@@ -526,9 +535,24 @@ def claims(_talk: Talk, path: str, contexts: int) -> dict[str, Any]:
                 "two": claim(application.fileno(), application.fileno()),
                 "its owner's context": [take_context() for _ in range(contexts)],
                 "somebody else's context": as_nobody(lambda: [take_context() for _ in range(contexts)]),
+                "somebody else's socket": as_nobody(lambda: [open_another() for _ in range(contexts)]),
                 "its owner, still": claim(application.fileno()),
             }
     return results
+
+
+def bind_low(_talk: Talk, port: int) -> dict[str, str]:
+    """Bind to a port below 1024, as root and as another user, who may also be root of a namespace of its own."""
+
+    def bind() -> str:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, TLS) as s:
+            return code(s.bind, ("127.0.0.1", port))
+
+    def bind_in_a_namespace() -> str:
+        ctypes.CDLL(None).unshare(0x10000000)  # CLONE_NEWUSER; where that is forbidden, it is another user all the same
+        return bind()
+
+    return {"root": bind(), "nobody": as_nobody(bind), "nobody, in a namespace": as_nobody(bind_in_a_namespace)}
 
 
 if __name__ == "__main__":

@@ -51,11 +51,13 @@ def is_alive(pid: int) -> bool:
 class Daemon:
     """A running ssad in a directory of its own."""
 
-    def __init__(self, workers: int = 2, policy: Path | None = None, *options: str, **more: str) -> None:
-        """``more`` are variables of its environment."""
+    def __init__(
+        self, workers: int = 2, policy: Path | None = None, *options: str, log: IO[str] | None = None, **more: str
+    ) -> None:
+        """``log`` is where it logs to, else a file; ``more`` are variables of its environment."""
         self._directory = tempfile.TemporaryDirectory(prefix="ssad-")
         self.path = Path(self._directory.name) / "control.sock"
-        self._log = open_log()
+        self._log = log or open_log()
         self.process = subprocess.Popen(
             ssad_command(self.path, workers, policy, *options),
             stdout=subprocess.PIPE,

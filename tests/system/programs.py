@@ -20,6 +20,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -770,6 +771,14 @@ def many_open(_talk: Talk, port: int, ca: str, count: int) -> int:
     for s in sockets:
         s.close()
     return alive
+
+
+def hold_many(talk: Talk, port: int, ca: str, count: int) -> int:
+    """Many connections at once; how many of them the daemon's end resets."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(connected(port, ca)) for _ in range(count)]
+        talk.tell()
+        return sum(hear_end(s) == ["", "ECONNRESET"] for s in sockets)
 
 
 def under_a_timer(_talk: Talk, port: int, ca: str, restart: bool, count: int) -> list[Any]:

@@ -128,6 +128,8 @@ def test_a_worker_that_dies_again_and_again_is_replaced_again_and_again(
         eventually(lambda before=before: len(set(own_daemon.worker_pids()) - set(before)) == 2)  # type: ignore[misc]
         eventually(lambda: zygote.run("worker_of_new_socket_if_any") != "ENOTCONN")
     eventually(lambda: {zygote.run("worker_of_new_socket_if_any") for _ in range(4)} == {0, 1})
+    runtime = own_daemon.path.with_name("control.sock.d")  # the killed ones could not remove their names themselves
+    assert {file.name for file in runtime.iterdir()} == {f"worker-{pid}.inner" for pid in own_daemon.worker_pids()}
     assert zygote.run("download", port=web.port, ca=ca)["sha256"] == BODY_SHA256
 
 
@@ -156,12 +158,39 @@ def ran(*command: str) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
-def test_a_second_daemon_at_the_same_place_is_refused(daemon: Daemon) -> None:
-    code, complaint = ran(*ssad_command(daemon.path))
+@pytest.mark.parametrize("removed", [False, True], ids=["as it is", "its socket removed"])
+def test_a_second_daemon_at_the_same_place_is_refused(removed: bool, own_daemon: Daemon) -> None:
+    if removed:
+        own_daemon.path.unlink()
+    before = sorted(own_daemon.path.parent.rglob("*"))
+    code, complaint = ran(*ssad_command(own_daemon.path))
     assert code == 3
-    assert complaint == f"ssad: another ssad listens at {daemon.path}; stop it, or choose another place with --socket\n"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
-        end.connect(str(daemon.path))  # and the first goes on
+    first = f"another ssad, process {own_daemon.process.pid}, has {own_daemon.path}"
+    assert complaint == f"ssad: {first}; stop it, or choose another place with --socket\n"
+    assert sorted(own_daemon.path.parent.rglob("*")) == before
+    assert own_daemon.stop() == 0
+
+
+def test_somebody_else_s_socket_is_left_alone() -> None:
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as other:
+        path = Path(name) / "control.sock"
+        other.bind(str(path))
+        other.listen()
+        code, complaint = ran(*ssad_command(path))
+        assert code == 3
+        assert complaint == (
+            f"ssad: somebody else listens at {path}; stop that, or choose another place with --socket\n"
+        )
+        assert list(Path(name).iterdir()) == [path]
+
+
+def test_without_a_runtime_directory_a_user_is_told_what_to_set() -> None:
+    as_a_user = "import os, sys; os.geteuid = lambda: 1000; sys.argv = ['ssad', '--user']"
+    bare = "for name in ('XDG_RUNTIME_DIR', 'SSAD_SOCKET'): os.environ.pop(name, None)"
+    start = "from ssa_impl.cli.ssad import main; main()"
+    code, complaint = ran(sys.executable, "-c", f"{as_a_user}\n{bare}\n{start}")
+    assert code == 3
+    assert complaint == ("ssad: --user has no place for its socket; set XDG_RUNTIME_DIR, or choose one with --socket\n")
 
 
 def test_places_where_it_cannot_listen() -> None:
@@ -170,8 +199,8 @@ def test_places_where_it_cannot_listen() -> None:
         blocked.write_text("")
         code, complaint = ran(*ssad_command(blocked / "control.sock"))
         assert code == 3
-        reason = "File exists; choose another place with --socket"
-        assert complaint == f"ssad: cannot listen at {blocked}/control.sock: {reason}\n"
+        reason = "Not a directory; choose another place with --socket"
+        assert complaint == f"ssad: cannot make {blocked}/control.sock.d: {reason}\n"
         code, complaint = ran(*ssad_command(blocked))
         assert code == 3
         assert "Address already in use" in complaint

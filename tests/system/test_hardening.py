@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,13 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from ssa_impl.abi import IPPROTO_TLS, Opt
+from ssa_impl.control import channel as control
+from ssa_impl.control import messages
+from ssa_impl.daemon.distribution import pack
+from ssa_impl.daemon.mail import PARENT, Post, forwarded
 from ssa_impl.hardening import landlock
+from ssa_impl.hardening.kernel import call
+from ssa_impl.policy.model import TLS_1_2, TLS_1_3, Profile
+from ssa_impl.policy.policy import Policy
 from tests.system.daemons import Daemon, environment
 from tests.system.waiting import eventually
 
 SYSTEMD = Path(__file__).resolve().parents[2] / "systemd"
 NET_BIND_SERVICE, DAC_READ_SEARCH, SYS_PTRACE = 1 << 10, 1 << 2, 1 << 19
 PATIENCE_S = 90
+PIDFD_GETFD = 438
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: only root has capabilities to give up")
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs the Debian package systemd")
 
@@ -63,6 +73,62 @@ def test_a_worker_in_place_of_another_is_hardened_too(own_daemon: Daemon) -> Non
     pid = eventually(successor)
     assert pid
     assert status(pid)["NoNewPrivs"] == "1"
+
+
+OTHER_WORKER = 1
+POSTS: dict[str, tuple[bytes, bool]] = {
+    "a policy": (forwarded(OTHER_WORKER, Post.POLICY, bytes(4)), True),
+    "evidence, to who is no successor": (forwarded(OTHER_WORKER, Post.EVIDENCE, b""), False),
+    "half a question": (forwarded(PARENT, Post.IDENTIFY, b"half"), False),
+    "nothing of the kind": (forwarded(OTHER_WORKER, Post.PEER, b"")[:2] + b"\xff", False),
+}
+
+
+@needs_root
+def test_a_worker_that_is_taken_over_tells_the_others_nothing(own_daemon: Daemon) -> None:
+    """Who has its dispatch socket can say what it could: it is killed, and the others go on under the policy."""
+    lax = pack(Policy({"default": Profile(name="lax", hostname_required=False, version_min=TLS_1_3)}))
+    for said, (message, with_policy) in POSTS.items():
+        taken_over, number = first_of(own_daemon)
+        with dispatch_of(taken_over, number) as dispatch:
+            socket.send_fds(dispatch, [message], [lax] if with_policy else [])
+        eventually(lambda pid=taken_over: f"worker {pid} ended with -9" in own_daemon.log())  # type: ignore[misc]
+        assert f"worker {taken_over} says what no worker may say, and is killed" in own_daemon.log(), said
+        assert {version_min(own_daemon) for _ in range(2)} == {TLS_1_2}, said
+        eventually(lambda: first_of(own_daemon) != (0, 0))
+    os.close(lax)
+
+
+def first_of(daemon: Daemon) -> tuple[int, int]:
+    """Return the worker at the first place, and the number of its socket to its parent; zeros while there is none."""
+    for pid in daemon.worker_pids():
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        if b"ssa_impl.daemon.worker" in words:
+            arguments = words[words.index(b"ssa_impl.daemon.worker") + 1 :]
+            if arguments[2] == b"0":
+                return pid, int(arguments[0])
+    return 0, 0
+
+
+def dispatch_of(worker: int, number: int) -> socket.socket:
+    """Return a copy of a worker's socket to its parent (pidfd_getfd(2))."""
+    process = os.pidfd_open(worker)
+    try:
+        return socket.socket(fileno=call(PIDFD_GETFD, process, number, 0))
+    finally:
+        os.close(process)
+
+
+def version_min(daemon: Daemon) -> int:
+    """Open a secure socket in the next worker; return TLS_VERSION_MIN, which the policy says."""
+    with control.dial(daemon.path) as end:
+        end.setblocking(True)
+        end.settimeout(PATIENCE_S)
+        control.send(end, messages.Hello(1, socket.AF_INET, os.getpid()))
+        control.send(end, messages.GetOption(2, IPPROTO_TLS, Opt.TLS_VERSION_MIN, 4))
+        answers = [control.receive(end) for _ in range(2)]
+    assert answers[1] is not None
+    return int.from_bytes(answers[1][0].value, "little")  # type: ignore[union-attr]
 
 
 @needs_root

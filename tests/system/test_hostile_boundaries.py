@@ -244,16 +244,21 @@ def test_any_conversation(data: st.DataObject, house: House) -> None:
     house.has_no_new_complaint()
 
 
-@pytest.mark.parametrize("name", [26, 27, 47, 50, 51, 52])
-def test_no_option_holds_an_address_or_a_descriptor_of_the_daemons(name: int, house: House) -> None:
-    """SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MAX_PACING_RATE, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF and _EBPF."""
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [*((socket.SOL_SOCKET, name) for name in (26, 27, 47, 50, 51, 52)), (socket.IPPROTO_TCP, 35)],
+)
+def test_no_option_holds_an_address_or_a_descriptor_of_the_daemons(level: int, name: int, house: House) -> None:
+    """SO_ATTACH_FILTER, SO_DETACH_FILTER, SO_MAX_PACING_RATE, SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_CBPF and _EBPF,
+    TCP_ZEROCOPY_RECEIVE.
+    """
     with THINGS["application"]() as thing, control.dial(house.daemon.path) as end:
         end.setblocking(True)
         end.settimeout(30)
         for message, things in [
             (m.Hello(1, socket.AF_INET, 1), [thing]),
-            (m.SetOption(2, socket.SOL_SOCKET, name, bytes(16)), []),
-            (m.GetOption(3, socket.SOL_SOCKET, name, 16), []),
+            (m.SetOption(2, level, name, bytes(16)), []),
+            (m.GetOption(3, level, name, 16), []),
         ]:
             control.send(end, message, things)
         codes = {}

@@ -152,8 +152,15 @@ def test_a_claim_needs_the_descriptor_and_the_owner(house: House) -> None:
         "two": "hung up",
         "its owner's context": [""] * 4,
         "somebody else's context": ["EINVAL"] * 4,
+        "somebody else's socket": [""] * 4,
         "its owner, still": "",
     }
+
+
+@needs_root
+def test_the_daemons_right_to_low_ports_is_nobody_elses(house: House) -> None:
+    got = house.zygote.run("bind_low", port=1)
+    assert got == {"root": "", "nobody": "EACCES", "nobody, in a namespace": "EACCES"}
 
 
 # -- files

@@ -18,6 +18,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from tests.certificates import authority
+from tests.ssa_impl.credentials import issued
 from tests.system.daemons import ROOT, Zygote, environment, open_log, ssad_command
 from tests.system.servers import Server
 from tests.system.waiting import eventually
@@ -267,6 +268,38 @@ def test_a_bad_policy_changes_nothing_and_says_why(scene: Scene) -> None:
     assert "ssactl: the policy was not changed" in ran.stderr
     assert scene.json("explain", "/usr/bin/curl")["profile"] == "strict"
     assert 'ssa_policy_reloads_total{result="refused"} 1' in scene.ssactl("metrics").stdout
+
+
+def test_enforcing_says_whether_a_connection_had_to_end(
+    scene: Scene, echoing: Server, ca: str, zygotes: Callable[[Path], Zygote]
+) -> None:
+    nothing = "no connection had to end\n"
+    assert nothing not in scene.ssactl("reload").stdout
+    assert scene.ssactl("reload", "--enforce").stdout.endswith(nothing)
+    program = zygotes(scene.path).start("held", port=echoing.port, ca=ca)
+    program.hear()
+    scene.policy.write_text(f"{POLICY}[defaults]\napplication_anchors = false\n")
+    ran = scene.ssactl("reload", "--enforce")
+    assert (ran.returncode, nothing in ran.stdout) == (0, False)
+    assert "1 connection ended" in ran.stdout
+    program.close()
+
+
+def test_check_says_before_what_a_reload_would_refuse(scene: Scene) -> None:
+    """Nobody has to let a daemon find out about keys that do not belong together."""
+    credential, other, keys = issued("web.test"), issued("other.test"), scene.place / "keys"
+    keys.mkdir()
+    named = f'[key.web]\nchain = "{keys}/chain"\nkey = "{keys}/key"\nprofiles = ["strict"]\n'
+    scene.policy.write_text(POLICY + named)
+    for key, code in ((other.key, 1), (credential.key, 0)):
+        for name, content in (("chain", credential.chain), ("key", key)):
+            (keys / name).write_bytes(content)
+            (keys / name).chmod(0o600)
+        checked, reloaded = scene.ssactl("check", str(scene.policy)), scene.ssactl("reload")
+        assert (checked.returncode, reloaded.returncode) == (code, code)
+        assert checked.stderr.splitlines()[:-1] == reloaded.stderr.splitlines()[:-1]
+        assert ("does not match" in checked.stderr) is bool(code)
+    shutil.rmtree(keys)
 
 
 def test_exit_codes(tmp_path: Path, scene: Scene) -> None:

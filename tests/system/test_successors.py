@@ -15,7 +15,7 @@ from tests.certificates import authority, context_from_pem
 from tests.ssa_impl.validation import pki
 from tests.system.daemons import Zygote
 from tests.system.honest import Listener
-from tests.system.servers import BODY_SHA256, Server, download, serving, tls
+from tests.system.servers import BODY_SHA256, Server, download, hold, serving, tls
 from tests.system.test_reload import NEWER, TLS_1_2, TLS_1_3, Governed
 from tests.system.waiting import eventually
 
@@ -96,6 +96,22 @@ def test_a_reload_names_files_that_no_worker_could_reach(
         assert program.result() == "x"
     assert listener.heard() == []
     eventually(lambda: states(governed) == ["ready", "ready"])
+
+
+def test_what_a_retired_worker_still_carries_at_the_drain_limit_is_broken_and_logged(tmp_path: Path, ca: str) -> None:
+    daemon = Governed(tmp_path, "", "--drain-timeout", "0.01")
+    clients = Zygote(daemon.path)
+    with serving(tls(hold)) as server:
+        program = clients.start("hold_version", port=server.port, ca=ca, high=TLS_1_3)
+        program.hear()
+        (tmp_path / "lists").mkdir()
+        (tmp_path / "lists" / "list.crl").write_bytes(pki.revocation_list())
+        daemon.reload(REVOCATION.format(file=tmp_path / "lists" / "list.crl"))
+        assert daemon.stop() == 0
+        assert program.result()[0] == ["", "ECONNRESET"]
+    assert daemon.log().count("the daemon ended it (") == 1
+    clients.stop()
+    daemon.close()
 
 
 def test_a_listener_is_served_by_a_worker_that_was_replaced(

@@ -304,6 +304,26 @@ def test_watch_tells_a_death_from_an_end(kind: str, configure: Configure) -> Non
     run(body)
 
 
+def test_a_server_whose_guard_was_killed_leaves_nobody_behind(kind: str, configure: Configure) -> None:
+    async def body() -> None:
+        server = make(kind, configure())
+        await server.start()
+        assert server._process is not None
+        everybody = [os.pidfd_open(pid) for pid in server.pids()]
+        os.kill(server._process.pid, signal.SIGKILL)
+        with pytest.raises(ServerDiedError, match=f"{kind} ended while it was needed"):
+            await server.watch()
+        await server.stop()
+        for descriptor in everybody:
+            with trio.fail_after(20):
+                await trio.lowlevel.wait_readable(descriptor)
+            os.close(descriptor)
+        async with make(kind, server.config):  # another one, where this one was
+            pass
+
+    run(body)
+
+
 def test_a_server_starts_once(kind: str, configure: Configure) -> None:
     async def body() -> None:
         server = make(kind, configure())

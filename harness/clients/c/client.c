@@ -325,8 +325,8 @@ int main(int argc, char **argv)
     if (ok) {
         bool is_first = sched_setscheduler(0, SCHED_FIFO, &first) == 0;
         wait_at(atoi(argv[RELEASE_FD]));
-        getrusage(RUSAGE_SELF, &before);
         start_line(is_first, target.held_back_ns);
+        getrusage(RUSAGE_SELF, &before);
         ok = download(&target, request);
         getrusage(RUSAGE_SELF, &after);
         was_counted = true;

@@ -1,4 +1,5 @@
-/* Values that are paths: the file is opened here, with the application's own rights, and the daemon only reads it. */
+/* Values that are paths: the file is opened and read here, with the application's own rights; the daemon gets a copy in
+ * memory, since a file system may keep whoever reads it waiting. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +18,7 @@
 enum {
     OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
     LARGEST_ANCHOR_BYTES = 1 << 20,
+    LARGEST_FILE_BYTES = 4 << 20, /* the daemon's limit: one byte more is enough to be too much */
 };
 
 static ssize_t read_all(int fd, char *bytes, size_t size)
@@ -86,15 +89,41 @@ static int concatenated(int directory)
     return result;
 }
 
+/* Return a memory file with what a regular file holds, or -1. */
+static int copied(int file)
+{
+    int result = memfd_create("file", MFD_CLOEXEC), error;
+    ssize_t moved = result;
+    off_t offset = 0;
+
+    while (moved >= 0 && offset <= LARGEST_FILE_BYTES) {
+        moved = sendfile(result, file, &offset, (size_t)(LARGEST_FILE_BYTES + 1 - offset));
+        if (moved == 0)
+            return result;
+    }
+    if (moved < 0 && result >= 0) {
+        error = errno;
+        sys_close(result);
+        errno = error;
+        result = -1;
+    }
+    return result;
+}
+
+/* Return a memory file with what the application may read at a path, or -1. */
 static int open_file(int name, const char *path)
 {
-    int file = open(path, OPEN_FLAGS), result;
+    int file = open(path, OPEN_FLAGS), result = -1, error = EINVAL;
     struct stat status;
 
-    if (file < 0 || name != TLS_TRUSTED_PEER_CERTIFICATES || fstat(file, &status) || !S_ISDIR(status.st_mode))
-        return file;
-    result = concatenated(file);
+    if (file < 0)
+        return -1;
+    if (fstat(file, &status) == 0 && S_ISREG(status.st_mode))
+        result = copied(file), error = errno;
+    else if (S_ISDIR(status.st_mode) && name == TLS_TRUSTED_PEER_CERTIFICATES)
+        result = concatenated(file), error = errno;
     sys_close(file);
+    errno = error;
     return result;
 }
 

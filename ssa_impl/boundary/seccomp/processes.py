@@ -16,6 +16,7 @@ import socket
 import stat
 from collections.abc import Iterator
 
+from ...abi import MAX_FILE_BYTES
 from .filter import Architecture
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -118,10 +119,11 @@ class Process:
     # -- files
 
     def open_file(self, path: bytes, *, directories: bool) -> int:
-        """Open a file as the process would: its working directory, its rights.  OSError as the kernel says.
+        """Read a file as the process would: its working directory, its rights.  OSError as the kernel says.
 
-        A directory, where allowed, becomes the PEM files in it, one after the other, in a nameless file.  A process
-        with a root of its own (chroot, container) gets EACCES: its path means nothing here.
+        Return a copy in memory: whoever gets it need not wait for a file system.  A directory, where allowed, becomes
+        the PEM files in it, one after the other.  A process with a root of its own (chroot, container) gets EACCES: its
+        path means nothing here.
         """
         if self._has_own_root():
             raise PermissionError(errno.EACCES, "the process has another root directory than its supervisor")
@@ -129,9 +131,9 @@ class Process:
         try:
             with self._with_its_rights():
                 opened = os.open(self._meant(path), _OPEN_FLAGS, dir_fd=base)
-                if not stat.S_ISDIR(os.fstat(opened).st_mode):
-                    return opened
                 try:
+                    if not stat.S_ISDIR(os.fstat(opened).st_mode):
+                        return _copied(opened)
                     if not directories:
                         raise OSError(errno.EINVAL, "a directory, where a file is needed")
                     return _concatenated(opened)
@@ -194,6 +196,20 @@ def _become(uid: int, gid: int, groups: list[int], *, first: bool) -> None:
         os.seteuid(uid)
         os.setegid(gid)
         os.setgroups(groups)
+
+
+def _copied(file: int) -> int:
+    """Return a memory file with what a regular file holds, up to what is too much for the daemon."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError(errno.EINVAL, "no regular file")
+    result, size_bytes = os.memfd_create("file", os.MFD_CLOEXEC), 0
+    try:
+        while size_bytes <= MAX_FILE_BYTES and (content := os.read(file, 1 << 20)):
+            size_bytes += os.write(result, content)
+    except BaseException:
+        os.close(result)
+        raise
+    return result
 
 
 def _concatenated(directory: int) -> int:

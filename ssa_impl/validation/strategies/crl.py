@@ -47,9 +47,9 @@ def read(
     now: datetime.datetime,
     source: str,
 ) -> Answer:
-    """Return what the issuer's list says of a certificate.  Raises NoAnswer for all that cannot be believed."""
+    """Return what the issuer's latest list says of a certificate.  Raises NoAnswer for all that cannot be believed."""
     reason = "there is no list of its issuer"
-    for listed in lists:
+    for listed in sorted(lists, key=lambda each: each.last_update_utc, reverse=True):
         if listed.issuer != certificate.issuer:
             continue
         try:
@@ -111,13 +111,13 @@ def _check_scope(listed: x509.CertificateRevocationList, certificate: x509.Certi
             raise NoAnswer("the list is indirect or for some reasons only")
         if (value.only_contains_user_certs and authority) or (value.only_contains_ca_certs and not authority):
             raise NoAnswer("the list is not for this kind of certificate")
-        if value.full_name and not _same_place(value.full_name, certificate):
+        if value.relative_name or (value.full_name and not _same_place(value.full_name, certificate)):
             raise NoAnswer("the list is another part of the issuer's lists")
 
 
 def _same_place(names: Sequence[x509.GeneralName], certificate: x509.Certificate) -> bool:
     ours = distribution_points(certificate)
-    return not ours or any(name.value in ours for name in names if isinstance(name, x509.UniformResourceIdentifier))
+    return any(name.value in ours for name in names if isinstance(name, x509.UniformResourceIdentifier))
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:

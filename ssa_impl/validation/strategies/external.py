@@ -26,6 +26,7 @@ from ..strategy import Parameter, Problem, Strategy, absolute_path, failed
 
 _ANSWER_BYTES = 65_536
 _REASON_CHARACTERS = 500
+_FULL_QUEUE_S = 0.01
 _CREDENTIALS = struct.Struct("=iII")
 _VOTES = {vote.value: vote for vote in (Vote.ACCEPT, Vote.REJECT, Vote.ABSTAIN, Vote.ERROR)}
 
@@ -52,7 +53,7 @@ class ExternalEngine(Strategy):
 
     async def judge(self, case: Case) -> Ballot:
         try:
-            stream = await trio.open_unix_socket(self._path)
+            stream = await _connected(self._path)
         except OSError as error:
             return failed(f"the engine at {self._path} cannot be reached: {error.strerror or error}")
         async with stream:
@@ -66,6 +67,22 @@ class ExternalEngine(Strategy):
             except trio.BrokenResourceError:
                 return failed("the engine closed the connection")
         return answer(line)
+
+
+async def _connected(path: str) -> trio.SocketStream:
+    """Connect, and wait while the engine's queue is full, which the kernel says at once (unix(7)).  Raises OSError."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        end.setblocking(False)
+        while True:
+            try:
+                end.connect(path)
+                return trio.SocketStream(trio.socket.from_stdlib_socket(end))
+            except BlockingIOError:
+                await trio.sleep(_FULL_QUEUE_S)
+    except BaseException:
+        end.close()
+        raise
 
 
 async def _line(stream: trio.SocketStream) -> bytes:

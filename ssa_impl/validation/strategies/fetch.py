@@ -18,10 +18,14 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from ..strategy import in_thread
+
 _REQUESTS_AT_ONCE = 256
 _REQUESTS_TO_ONE = 32
 """to one address: a responder that hangs keeps nobody from asking another one"""
 _HEADER_BYTES = 65_536
+_BESIDE_BYTES = 16_384
+"""an answer of more is taken apart in a thread: in chunks of a byte each, a list would hold everybody up for seconds"""
 _limit = trio.CapacityLimiter(_REQUESTS_AT_ONCE)
 _limits: WeakValueDictionary[tuple[str, int], trio.CapacityLimiter] = WeakValueDictionary()
 
@@ -48,7 +52,10 @@ async def fetch(url: str, bounds: Bounds, body: bytes | None = None, content_typ
         lines += [f"Content-Type: {content_type}", f"Content-Length: {len(body)}"]
     head = "\r\n".join([*lines, "", ""]).encode("ascii")
     async with _limits.setdefault((host, port), trio.CapacityLimiter(_REQUESTS_TO_ONE)), _limit:
-        return _content(await _exchange(host, port, head + (body or b""), bounds), bounds)
+        received = await _exchange(host, port, head + (body or b""), bounds)
+        if len(received) <= _BESIDE_BYTES:
+            return _content(received, bounds)
+        return await in_thread(_content, received, bounds)
 
 
 def _parts(url: str) -> tuple[str, int, str]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from ..model import Ballot, Case
 from ..strategy import Parameter, Problem, Strategy, absolute_path, abstain, accept, in_thread, reject
-from .certificates import canonical, key_digest, load, matches
+from .certificates import canonical, is_pattern, key_digest, load, matches
 from .first_use import Memory
 
 _PREFIX = "sha256/"
@@ -65,7 +65,10 @@ class Pinning(Strategy):
             return [Problem("", "pinning needs pins or first_use: it would have nothing to say of anybody")]
         if not parameters["first_use"] and parameters["state_file"]:
             return [Problem("state_file", "state_file has no meaning without first_use")]
-        return []
+        strange = [name for name in parameters["pins"] if not is_pattern(name)]
+        return [
+            Problem("pins", f"{name!r} is no peer's name: write it as certificates do (xn--...)") for name in strange
+        ]
 
     def __init__(self, parameters: Mapping[str, Any]) -> None:
         self._pins = {name: frozenset(pins) for name, pins in parameters["pins"].items()}

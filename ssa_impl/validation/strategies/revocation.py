@@ -108,21 +108,26 @@ class Revocation(Strategy):
             if case.verified:
                 return abstain("the peer's certificate is a trust anchor itself, which nobody revokes")
             return failed("OpenSSL has not verified the chain, so it is unknown who could speak for it")
-        if "stapled" in self._sources and case.stapled is None and ocsp.must_staple(pairs[0][0]):
+        promised = "stapled" in self._sources and ocsp.must_staple(pairs[0][0])
+        if promised and case.stapled is None:
             return reject("the certificate promises a stapled answer (RFC 7633), and none came")
-        answers = []
+        sources: list[str] = []
+        unknown: dict[int, str] = {}
         for depth, pair in enumerate(pairs if self._whole_chain else pairs[:1]):
             try:
-                answers.append(await self._ask(pair, case, stapled=depth == 0))
-            except NoAnswer as none:
-                return self._without_answer(depth, str(none))
-            if answers[-1].revoked:
-                return reject(f"the certificate{_at(depth)} was {answers[-1].detail} ({answers[-1].source})")
-        return accept(f"not revoked ({', '.join(dict.fromkeys(answer.source for answer in answers))})")
-
-    def _without_answer(self, depth: int, why: str) -> Ballot:
-        reason = f"nobody knows whether the certificate{_at(depth)} is revoked: {why}"
-        return accept(f"{reason} (soft fail)") if self._soft_fail else failed(reason)
+                answer = await self._ask(pair, case, stapled=depth == 0)
+            except NoAnswer as none:  # of the others somebody may know the worst
+                unknown[depth] = f"nobody knows whether the certificate{_at(depth)} is revoked: {none}"
+                continue
+            if answer.revoked:
+                return reject(f"the certificate{_at(depth)} was {answer.detail} ({answer.source})")
+            sources.append(answer.source)
+        if 0 in unknown and promised:  # who can keep answers away would need nothing but an old one
+            return reject(f"the certificate promises a stapled answer (RFC 7633), and {unknown[0]}")
+        if unknown:
+            reason = next(iter(unknown.values()))
+            return accept(f"{reason} (soft fail)") if self._soft_fail else failed(reason)
+        return accept(f"not revoked ({', '.join(dict.fromkeys(sources))})")
 
     async def _ask(self, pair: _Pair, case: Case, *, stapled: bool) -> Answer:
         """Return the first answer.  Raises NoAnswer with what each source said."""

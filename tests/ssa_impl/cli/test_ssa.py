@@ -94,13 +94,25 @@ def test_neither_is_exit_code_3_with_both_reasons(choose: Choose, capsys: pytest
     assert "install a C compiler" in complaint
 
 
-@pytest.mark.parametrize("words", [["run"], ["run", "--"], ["run", "--boundary", "other", "--", "true"], ["nonsense"]])
+BAD_USAGE = (["run"], ["run", "--"], ["run", "--", ""], ["run", "--boundary", "other", "--", "true"], ["nonsense"])
+
+
+@pytest.mark.parametrize("words", BAD_USAGE)
 def test_bad_usage(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["ssa", *words])
     with pytest.raises(SystemExit) as ended:
         ssa.main()
     assert ended.value.code == 2
     assert "usage: ssa" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["a" * 5000, "\udcff", "", "/dev/null/x"], ids=["long", "bytes", "empty", "nowhere"])
+def test_a_socket_that_cannot_be_keeps_no_program_from_running(place: str) -> None:
+    command = [sys.executable, "-m", "ssa_impl.cli.ssa", "run", "--socket", place, "--", "sh", "-c", "exit 7"]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert ran.returncode == 7
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("ssa: no daemon listens at ")
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["run", "--help"], ["doctor", "--help"]])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 BROKEN = """
 from ssa_impl.cli import ssad
@@ -13,6 +15,14 @@ def run(*_):
 ssad.trio.run = run
 ssad.main()
 """
+
+
+def test_a_watchdog_without_a_time_is_one_sentence(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ssa_impl.cli.ssad", "--socket", str(tmp_path / "s")]
+    variables = {**os.environ, "WATCHDOG_USEC": "soon"}
+    ended = subprocess.run(command, capture_output=True, text=True, env=variables, check=False)
+    assert ended.returncode == 3
+    assert ended.stderr == "ssad: WATCHDOG_USEC of the environment is no number of microseconds\n"
 
 
 def test_a_defect_shows_no_local_variables() -> None:

@@ -336,7 +336,7 @@ class Worker:
             target, message = split_forward(data)
             if target == RETIRED:  # there are none: nobody knows the socket
                 deliver(self.services, Post.UNKNOWN.value + message[1:], descriptors)
-            elif target != PARENT:
+            elif target != PARENT or message[:1] == Post.ANSWER.value:
                 self._open_mail.send_nowait((target, message, descriptors))
             elif message[:1] == Post.IDENTIFY.value:
                 deliver(self.services, identity.answer(message[1:]), [])

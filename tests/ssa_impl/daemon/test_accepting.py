@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import struct
+from pathlib import Path
 
 import pytest
 import trio
@@ -425,6 +426,19 @@ def test_a_crowd_of_peers_leaves_others_their_turn() -> None:
         for end in (*crowd, connection):
             end.close()
         assert (await other.reply_to(number)).errno
+
+    play(scene)
+
+
+def test_a_second_listen_is_for_the_same_descriptor_alone(tmp_path: Path) -> None:
+    """Whoever connects to a listener sees who called listen(): the daemon lends its name to no other one."""
+
+    async def scene(booth: Booth, _peer: Peer) -> None:
+        await serving(booth)
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(tmp_path / "other"))
+            assert (await booth.ask(lambda n: Listen(n, 1), [other.fileno()])).errno == errno.EINVAL
+            assert not other.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
 
     play(scene)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import struct
 from dataclasses import replace
 from types import ModuleType
@@ -16,8 +17,9 @@ from trio.testing import wait_all_tasks_blocked
 from ssa_impl.abi import Opt
 from ssa_impl.control.channel import close_all
 from ssa_impl.daemon import enforcing, governing, rejudging
+from ssa_impl.daemon.distribution import pack
 from ssa_impl.daemon.enforcing import excess
-from ssa_impl.daemon.mail import Post
+from ssa_impl.daemon.mail import PARENT, Ask, Post
 from ssa_impl.daemon.post import deliver
 from ssa_impl.daemon.rejudging import Evidence, Judgement
 from ssa_impl.daemon.services import Services
@@ -332,6 +334,27 @@ def test_a_handshake_that_was_under_way_is_judged_when_it_is_over(enforced: bool
         else:
             await carries(booth, visitor)
             await finish(booth, visitor)
+
+    play(scene)
+
+
+def test_a_worker_that_hears_of_the_policy_only_now_judges_what_it_took_before() -> None:
+    """It has become ready in the middle of a reload: nobody let it prepare."""
+
+    async def scene(booth: Booth, peer: Peer) -> None:
+        services = booth.worker.services
+        visitor = await connected(booth, peer)
+        file = pack(Policy({"default": replace(allowing("elsewhere.test"), name="default")}))
+        deliver(services, Post.POLICY.value + struct.pack("<I", 0) + b"1", [file])
+        await carries(booth, visitor)
+        deliver(services, Post.ASK.value + struct.pack("<I", 7) + Ask.COMMIT.value + b"1", [])
+        assert "allow-list rejects it" in await is_cut(booth)
+        target, message, (answer,) = await booth.worker.mail.receive()
+        assert (target, message) == (PARENT, Post.ANSWER.value + struct.pack("<I", 7))
+        assert os.pread(answer, 100, 0) == b"1"
+        os.close(answer)
+        assert services.enforced == services.epoch == 1
+        visitor.connection.close()
 
     play(scene)
 

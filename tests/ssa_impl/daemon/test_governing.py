@@ -7,14 +7,13 @@ import ssl
 import pytest
 
 from ssa_impl.daemon import governing
-from ssa_impl.policy.model import TLS_1_2, TLS_1_3, Profile
+from ssa_impl.policy.model import TLS_1_3, Profile
 from ssa_impl.policy.policy import Application, Policy, Rule
 from tests.ssa_impl.daemon.sessions import Booth, Peer, call, play
 from tests.ssa_impl.daemon.test_accepting import meet, part, serving, talk
 from tests.ssa_impl.tls.peers import client_context
 
 NEWER = Policy({"default": Profile(version_min=TLS_1_3)})
-IMPOSSIBLE = Policy({"default": Profile(version_min=TLS_1_3, version_max=TLS_1_2)})
 
 
 def older() -> ssl.SSLContext:
@@ -52,12 +51,6 @@ def test_what_was_prepared_and_given_up_changes_nothing() -> None:
         assert services.policy is before
 
     play(scene)
-
-
-def test_a_policy_is_tried_before_it_is_used() -> None:
-    assert governing.check(Policy()) == []
-    (complaint,) = governing.check(IMPOSSIBLE)
-    assert complaint.startswith("profile default: ")
 
 
 def test_profiles_are_of_applications_and_forgotten_with_the_policy() -> None:

@@ -1,4 +1,4 @@
-"""What the sockets of one worker share: numbers, contexts, limits, and the way to the other workers."""
+"""What the sockets of one worker share: numbers, limits, and the way to the other workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ssa_impl.daemon.mail import (
     forwarded,
     split_forward,
 )
-from ssa_impl.daemon.services import Services, SharedContext
+from ssa_impl.daemon.services import Services
 from ssa_impl.errors import LimitError
 from ssa_impl.policy.model import DaemonLimits, Profile
 from ssa_impl.policy.policy import Policy
@@ -59,7 +59,7 @@ def make(tmp_path: Path, ends: tuple[socket.socket, socket.socket]) -> Iterator[
     listener.close()
 
 
-# -- numbers and contexts
+# -- numbers
 
 
 def test_no_number_is_given_twice_in_the_whole_daemon(make: Make) -> None:
@@ -78,26 +78,6 @@ def test_any_number_has_a_home_or_none(handle: int) -> None:
     services = Services(Policy(), 0, 3, Path(), None, None, lambda *_: None)  # type: ignore[arg-type]
     services.ledger.close()
     assert services.home_of(handle) in {0, 1, 2, None}
-
-
-def test_a_context_is_its_owners(make: Make) -> None:
-    services, context = make(), SharedContext(1000, ((205, 85, b"a\0"),))
-    services.share_context(5, context)
-    assert services.shared_context(5, 1000) == context
-    assert services.shared_context(5, 1001) is None
-    assert services.shared_context(5, 0) is None
-    assert services.shared_context(6, 1000) is None
-
-
-def test_the_contexts_that_were_shared_last_are_kept(make: Make) -> None:
-    services, count = make(), 10_000
-    for handle in range(count):
-        services.share_context(handle, SharedContext(1, ()))
-        services.share_context(count, SharedContext(1, ()))
-    kept = [handle for handle in range(count) if services.shared_context(handle, 1)]
-    assert 1000 < len(kept) < count
-    assert kept == list(range(count - len(kept), count))
-    assert services.shared_context(count, 1) is not None
 
 
 # -- limits

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from ssa_impl.abi import IPPROTO_TLS, Opt
+from ssa_impl.abi import IPPROTO_TLS, MAX_FILE_BYTES, Opt
 from ssa_impl.control.channel import send
 from ssa_impl.control.messages import Bind, Connect, GetName, Hello, Refusal, SetOption
 from ssa_impl.policy.model import Profile
@@ -525,16 +525,22 @@ def test_a_refusal_of_the_boundary_is_remembered() -> None:
     play(scene)
 
 
-def test_anchors_by_file(tmp_path: Path) -> None:
-    good, empty, folder = tmp_path / "good", tmp_path / "empty", tmp_path / "folder"
-    good.write_bytes(authority().anchors_pem)
-    empty.touch()
-    folder.mkdir()
+def in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("file")
+    os.write(descriptor, content)
+    return descriptor
 
+
+def test_anchors_by_file(tmp_path: Path) -> None:
     async def scene(booth: Booth, _peer: Peer) -> None:
         assert (await booth.ask(lambda n: Hello(n, socket.AF_INET, 1))).errno == 0
-        for path, expected in ((good, 0), (empty, errno.EINVAL), (folder, errno.EINVAL)):
-            opened = os.open(path, os.O_RDONLY)
+        for opened, expected in (
+            (in_memory(authority().anchors_pem), 0),
+            (in_memory(b""), errno.EINVAL),
+            (in_memory(authority().anchors_pem + bytes(MAX_FILE_BYTES)), errno.EINVAL),
+            (os.open("/proc/self/status", os.O_RDONLY), errno.EINVAL),  # regular, but of a file system that may hang
+            (os.open(tmp_path, os.O_RDONLY), errno.EINVAL),
+        ):
             reply = await booth.ask(lambda n: SetOption(n, IPPROTO_TLS, 87, b"", by_file=True), [opened])
             os.close(opened)
             assert reply.errno == expected

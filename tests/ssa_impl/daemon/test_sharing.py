@@ -16,10 +16,13 @@ from ssa_impl.control.messages import Bind, Claim, Connect, Hello, SetOption
 from ssa_impl.daemon import relocation
 from ssa_impl.daemon.mail import Post
 from ssa_impl.daemon.post import deliver
+from ssa_impl.daemon.sharing import cache_scope
+from ssa_impl.policy.model import Profile
 from ssa_impl.sockets.addresses import build_sockaddr, parse_sockaddr
 from tests.certificates import NAME, authority
 from tests.ssa_impl.daemon.lines import receive_exactly, send_all
 from tests.ssa_impl.daemon.sessions import (
+    NUMBER,
     Booth,
     Peer,
     Side,
@@ -333,15 +336,10 @@ def test_a_socket_that_is_not_connected_ends_with_its_last_channel() -> None:
 @pytest.mark.parametrize("case", ["plain", "another user", "not a socket"])
 def test_what_cannot_be_claimed(case: str) -> None:
     async def scene(booth: Booth, _peer: Peer) -> None:
+        booth.session.uid += case == "another user"
         await known(booth)
         other = booth.worker.side()
-        number = booth.application.fileno()
-        if case == "plain":
-            number = other.application.fileno()
-        elif case == "not a socket":
-            number = 0
-        else:
-            booth.session.uid += 1
+        number = {"plain": other.application.fileno(), "not a socket": 0}.get(case, booth.application.fileno())
         assert (await other.ask(Claim, [number])).errno == errno.ENOTSOCK
         assert other.channel.recv(1) == b""
 
@@ -415,5 +413,17 @@ def test_an_accepted_socket_can_be_claimed_once_its_descriptor_was_shown() -> No
         assert await option(other, Opt.TLS_ID) == await option(accepted, Opt.TLS_ID)
         await talk(accepted, caller)
         await leave(accepted, caller)
+
+    play(scene)
+
+
+def test_the_sessions_of_a_context_are_not_those_of_the_user_with_its_number() -> None:
+    async def scene(booth: Booth, _peer: Peer) -> None:
+        await hello(booth)
+        assert int.from_bytes(await handle(booth), "little") == NUMBER
+        alone = booth.worker.booth()
+        alone.session.uid = NUMBER
+        alone.session.socket.profile = Profile(session_scope="user")
+        assert await cache_scope(alone.session) != await cache_scope(booth.session)
 
     play(scene)

@@ -329,3 +329,26 @@ def test_a_boundary_that_hangs_up_in_the_middle_ends_the_connection() -> None:
     before = open_descriptors()
     play(scene)
     assert open_descriptors() == before
+
+
+@BOTH
+@pytest.mark.parametrize("whose", ["another user's", "the network's", "nobody's"])
+def test_nothing_is_written_to_what_is_no_pair_of_the_applications(whose: str, blocking: bool) -> None:
+    """A server that asks the kernel who writes (SCM_CREDENTIALS) would hear: the daemon."""
+
+    async def scene(booth: Booth, _peer: Peer) -> None:
+        hostname = await prepare(booth, initiator=True)
+        booth.session.uid += whose == "another user's"
+        family = socket.AF_INET if whose == "the network's" else socket.AF_UNIX
+        with Line() as line, Line() as other, socket.socket(family) as alone:
+            left, right = socket.socketpair()
+            end = {"another user's": left, "the network's": other.tcp}.get(whose, alone)
+            ends = [line.tcp.fileno(), end.fileno(), *([] if blocking else [right.fileno()])]
+            reply = await booth.ask(lambda n: Upgrade(n, hostname, blocking), ends)
+            left.close()
+            right.close()
+            assert reply.errno == errno.EINVAL
+            line.tcp.send(b"clear")
+            assert await receive_exactly(line.far, 5) == b"clear"
+
+    play(scene)

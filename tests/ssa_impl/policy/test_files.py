@@ -111,6 +111,23 @@ def test_what_was_named_must_be_there(tmp_path: Path) -> None:
     ]
 
 
+def test_one_mistake_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "circle.toml").symlink_to("circle.toml")
+    with_file, with_circle = tmp_path / "a", tmp_path / "b"
+    write(with_file / "ssa.d", "")
+    with_circle.mkdir()
+    (with_circle / "ssa.d").symlink_to("ssa.d")
+    circle = "cannot be looked at: Too many levels of symbolic links"
+    for named, file, text in (
+        (tmp_path / "circle.toml", tmp_path / "circle.toml", circle),
+        (with_file, with_file / "ssa.d", "cannot be listed: Not a directory"),
+        (with_circle, with_circle / "ssa.d", circle),
+    ):
+        with pytest.raises(PolicyFileErrors) as caught:
+            load_policy(PolicyPaths.at(named))
+        assert [str(complaint) for complaint in caught.value.complaints] == [f"{file}: {text}"]
+
+
 def test_what_is_usual_need_not_be_there(tmp_path: Path) -> None:
     assert load_policy(PolicyPaths(usual=tmp_path / "none")) == load_policy(PolicyPaths(usual=tmp_path))
 

@@ -288,3 +288,8 @@ def test_a_chain_of_profiles_has_an_end(tmp_path: Path) -> None:
     chain = "".join(f'[profile.p{number}]\nextends = "p{number + 1}"\n' for number in range(3000))
     found = complaints(tmp_path, chain + "[profile.p3000]\n")
     assert found[0].startswith("ssa.toml:64: profile.p31.extends: p0 extends more than 32 others, one by one")
+
+
+@pytest.mark.parametrize("part", ["key", "profile"])
+def test_what_is_no_table_is_complained_about_once(tmp_path: Path, part: str) -> None:
+    assert complaints(tmp_path, f'[{part}]\nz = "q"') == [f"ssa.toml:2: {part}.z: must be a table, not a string"]

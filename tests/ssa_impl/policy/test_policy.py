@@ -47,6 +47,23 @@ def test_every_condition_must_hold(rule: Rule, mismatch: str) -> None:
     assert rule.mismatch(CURL) == mismatch
 
 
+@pytest.mark.parametrize(
+    ("rule", "mismatch"),
+    [
+        (Rule("p", unit="nginx.service"), "unit"),
+        (Rule("p", unit="nginx.service", gid=100), "unit"),
+        (Rule("p", unit="nginx.service", uid=1000), ""),
+        (Rule("p", unit="user@1000.service"), ""),
+        (Rule("p", unit="user-*.slice"), ""),
+    ],
+)
+def test_a_unit_that_a_user_has_named_is_that_users_alone(rule: Rule, mismatch: str) -> None:
+    """Anybody can start a unit called nginx.service, with systemctl --user."""
+    cgroup = "/user.slice/user-1000.slice/user@1000.service/app.slice/nginx.service"
+    assert rule.mismatch(replace(CURL, cgroup=cgroup)) == mismatch
+    assert not Rule("p", unit="nginx.service").mismatch(replace(CURL, cgroup="/system.slice/nginx.service"))
+
+
 def test_a_program_that_was_replaced_is_still_the_same() -> None:
     assert not Rule("p", executables=("/usr/bin/curl",)).mismatch(replace(CURL, executable="/usr/bin/curl (deleted)"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cryptography.x509 import ocsp
 
 from ssa_impl.validation.judging import judge
 from ssa_impl.validation.model import Ballot, Case, Choice, Validation, Vote
+from ssa_impl.validation.strategies import fetch
 from ssa_impl.validation.strategies.fetch import is_public
 from ssa_impl.validation.strategies.revocation import Revocation
 from ssa_impl.validation.strategy import Strategy
@@ -223,6 +225,27 @@ def test_chunks_are_put_together() -> None:
     assert judged(asking(), chunked)[0].vote is Vote.ACCEPT
 
 
+@pytest.mark.parametrize("chunks", [1, 3_000])
+def test_a_long_answer_holds_up_nobody_else(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who takes it apart is not the thread that serves the connections."""
+    threads, apart = [], fetch._content
+
+    def take_apart(received: bytes, bounds: fetch.Bounds) -> bytes:
+        threads.append(threading.current_thread())
+        return apart(received, bounds)
+
+    async def main() -> bytes:
+        async with web() as server:
+            server.answer = (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * chunks + b"0\r\n\r\n"
+            )
+            return await fetch.fetch(server.url, fetch.Bounds(1 << 20, private_addresses=True))
+
+    monkeypatch.setattr(fetch, "_content", take_apart)
+    assert run(main) == b"x" * chunks
+    assert (threads == [threading.main_thread()]) is (chunks == 1)
+
+
 # -- the cache
 
 
@@ -282,6 +305,15 @@ def test_who_promises_to_staple_must() -> None:
     peer = pki.leaf(must_staple=True)
     assert ask(asking(("stapled",), soft_fail=True), pki.case(peer)).vote is Vote.REJECT
     assert ask(asking(("stapled",)), pki.case(peer, stapled=pki.response(peer))).vote is Vote.ACCEPT
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_who_promises_to_staple_is_not_believed_for_what_must_not_be(name: str) -> None:
+    """Else whoever has a revoked certificate, and keeps the responder's answers away, would staple anything."""
+    peer = pki.leaf(must_staple=True)
+    ballot = ask(asking(("stapled",), soft_fail=True), pki.case(peer, stapled=wrong(name, peer)))
+    assert ballot.vote is Vote.REJECT
+    assert ballot.reason.startswith("the certificate promises a stapled answer (RFC 7633), and nobody knows")
 
 
 def test_the_first_source_that_knows_decides() -> None:
@@ -377,6 +409,34 @@ def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     assert ask(strategy, pki.case(peer)).vote is Vote.REJECT
 
 
+def lists(*contents: bytes) -> bytes:
+    """One file of several lists."""
+    return b"".join(x509.load_der_x509_crl(content).public_bytes(pki.Encoding.PEM) for content in contents)
+
+
+def test_of_several_lists_the_latest_counts(tmp_path: Path) -> None:
+    peer, file = pki.leaf(), tmp_path / "lists.pem"
+    older, later = pki.revocation_list(last_update=pki.NOW - pki.DAY), pki.revocation_list(peer)
+    for contents in ((older, later), (later, older)):
+        file.write_bytes(lists(*contents))
+        assert ask(asking(("crl",), crl_files=[str(file)]), pki.case(peer)).vote is Vote.REJECT
+
+
+_PART = x509.RelativeDistinguishedName([x509.NameAttribute(x509.NameOID.COMMON_NAME, "part 1")])
+
+
+@pytest.mark.parametrize(
+    "part", [{"full_name": [x509.UniformResourceIdentifier("http://lists.test/1")]}, {"relative_name": _PART}]
+)
+def test_a_part_of_the_lists_says_nothing_of_who_names_no_part(part: dict[str, object], tmp_path: Path) -> None:
+    """Its certificates may be in another one (RFC 5280 section 6.3.3)."""
+    file = tmp_path / "part.crl"
+    file.write_bytes(pki.revocation_list(extension=distribution(**part)))
+    ballot = ask(asking(("crl",), crl_files=[str(file)]), pki.case(pki.leaf()))
+    assert ballot.vote is Vote.ERROR
+    assert "another part" in ballot.reason
+
+
 def test_a_list_that_is_too_large(tmp_path: Path) -> None:
     file = tmp_path / "list.crl"
     file.write_bytes(bytes(2000))
@@ -405,11 +465,20 @@ def test_nobody_presented() -> None:
 def test_authorities_between_are_asked_about_when_the_policy_wants_it(tmp_path: Path) -> None:
     between = pki.authority("Between", pki.root())
     peer, file = pki.leaf(issuer=between), tmp_path / "lists.pem"
-    lists = [pki.revocation_list(issuer=between), pki.revocation_list(between)]
-    file.write_bytes(b"".join(x509.load_der_x509_crl(der).public_bytes(pki.Encoding.PEM) for der in lists))
+    file.write_bytes(lists(pki.revocation_list(issuer=between), pki.revocation_list(between)))
     case = pki.case(peer, between)
     assert ask(asking(("crl",), crl_files=[str(file)]), case).vote is Vote.ACCEPT
     ballot = ask(asking(("crl",), crl_files=[str(file)], whole_chain=True), case)
+    assert ballot.vote is Vote.REJECT
+    assert "of its authority at depth 1" in ballot.reason
+
+
+def test_a_revoked_authority_is_not_hidden_by_a_leaf_of_which_nobody_knows(tmp_path: Path) -> None:
+    between = pki.authority("Between", pki.root())
+    peer, file = pki.leaf(issuer=between), tmp_path / "list.crl"
+    file.write_bytes(pki.revocation_list(between))
+    strategy = asking(("crl",), crl_files=[str(file)], whole_chain=True, soft_fail=True)
+    ballot = ask(strategy, pki.case(peer, between))
     assert ballot.vote is Vote.REJECT
     assert "of its authority at depth 1" in ballot.reason
 

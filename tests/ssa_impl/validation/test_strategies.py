@@ -67,6 +67,12 @@ def test_openssls_verdict_is_repeated() -> None:
         ("*.a.test", "a.test", False),
         ("*.a.test", ".a.test", False),
         ("*.test", "test", False),
+        ("*.a.test", "someone@mail.a.test", False),
+        ("*.a.test", "spiffe://mail.a.test", False),
+        ("*.a.test", "*.a.test", False),
+        ("2001:db8::1", "2001:DB8:0:0::1", True),
+        ("fe80::1", "fe80:0::1%eth0", True),
+        ("192.0.2.7", "192.0.2.70", False),
     ],
 )
 def test_what_a_pattern_matches(pattern: str, name: str, expected: bool) -> None:
@@ -120,6 +126,17 @@ def test_a_pin_of_the_leaf_and_of_its_authority() -> None:
     by_authority = made(Pinning, pins={pki.NAME: [pin(pki.root())]})
     forged = replace(case, presented=(other.der, pki.root().der), verified=())
     assert vote(by_authority, forged) is Vote.REJECT
+
+
+def test_a_pin_holds_however_the_application_spells_an_address() -> None:
+    strategy = made(Pinning, pins={"2001:db8::1": [pin(pki.leaf())]})
+    for spelled in ("2001:db8::1", "2001:0DB8:0::0:1", "2001:db8::1%1"):
+        assert vote(strategy, pki.case(pki.leaf(), hostname=spelled)) is Vote.REJECT
+
+
+@pytest.mark.parametrize("name", ["b\u00fccher.test", "https://a.test", "*.*.test", "a..test", "a test", ""])
+def test_a_pin_that_no_peer_could_have_is_refused(name: str) -> None:
+    assert problems(Pinning, {"pins": {name: [pin(pki.root())]}})
 
 
 def test_a_name_without_pins_is_not_ours_to_judge() -> None:
@@ -304,6 +321,32 @@ def test_an_engine_hears_the_case_and_answers(tmp_path: Path) -> None:
     assert len(told["chain"]) == 1  # type: ignore[arg-type]
     assert told["stapled_ocsp"] == "YW5zd2Vy"
     assert told["openssl"] == {"code": 0, "text": ""}
+
+
+def test_an_engine_whose_queue_is_full_is_waited_for(tmp_path: Path) -> None:
+    path, votes = tmp_path / "engine", []
+
+    async def main() -> None:
+        with trio.socket.socket(trio.socket.AF_UNIX) as listener:
+            await listener.bind(str(path))
+            listener.listen(0)
+            strategy = made(ExternalEngine, socket=str(path))
+
+            async def judge_one() -> None:
+                votes.append((await strategy.judge(pki.case(pki.leaf()))).vote)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(judge_one)
+                await trio.testing.wait_all_tasks_blocked()
+                for _ in range(4):
+                    stream = trio.SocketStream((await listener.accept())[0])
+                    await stream.send_all(b'{"vote": "accept"}\n')
+                    await stream.receive_some()
+                    await stream.aclose()
+
+    run(main)
+    assert votes == [Vote.ACCEPT] * 4
 
 
 def test_an_engine_that_stalls_or_goes(tmp_path: Path) -> None:
