@@ -11,7 +11,7 @@ from rich.text import Text
 from analysis.comparison import Comparison, Guarded, Side, Standing
 from analysis.estimates import Missing, Result
 from analysis.models import UNIT_SLOPE
-from analysis.sentences import interval, p_text, signed, significant, stopping
+from analysis.sentences import ci, interval, p_text, signed, significant, stopping
 
 SAID = {
     Standing.WITHIN: "within the threshold: a change as large as that is ruled out",
@@ -57,7 +57,7 @@ def _differences(found: Comparison) -> RenderableType:
 def _changes(found: Comparison) -> RenderableType:
     title = f"From A to B ({found.link}, {found.profile}, boundary {found.boundary})"
     table = Table(title=title, title_justify="left", title_style="bold")
-    for name in ("", "A", "B", "change", "95 % CI", "p"):
+    for name in ("", "A", "B", "change", ci(1 - found.alpha), "p"):
         table.add_column(name, justify="right" if name in {"A", "B", "change", "p"} else "left", overflow="fold")
     a, b = found.a, found.b
     base, other = a.baseline, a.other
@@ -114,5 +114,5 @@ def standing(guarded: Guarded) -> str:
     else:
         value, low, high = (significant(number, 4) for number in (change.value, change.ci_low, change.ci_high))
         limits = f"{guarded.low:.4g} to {guarded.high:.4g}"
-        text = f"× {value} ({100 * change.level:.3g} % CI {low} to {high}, {p_text(change.p)})"
+        text = f"× {value} ({ci(change.level)} {low} to {high}, {p_text(change.p)})"
     return f"Change of the {guarded.name}: {text}; threshold {limits}; {SAID[guarded.standing]}"

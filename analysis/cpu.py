@@ -102,9 +102,10 @@ def ratio(rows: pd.DataFrame, alpha: float) -> Estimate:
         NotEnoughDataError: fewer than two blocks, or CPU time was not measured in every used trial.
     """
     base, other = (by_block(rows[rows["arm"] == arm]) for arm in (0, 1))
-    require(len(base) >= 2, f"an interval needs two blocks with complete pairs; blocks here: {len(base)}")
     require((base > 0).all() and (other > 0).all(), "a block has no CPU time at all")
-    logs = np.log(other / base)
+    ratios = (other / base).dropna()  # arms of two boundaries need not have the same blocks
+    require(len(ratios) >= 2, f"an interval needs two blocks with complete pairs; blocks here: {len(ratios)}")
+    logs = pd.Series(np.log(ratios.to_numpy()), index=ratios.index)
     df = len(logs) - 1
     error = float(logs.std(ddof=1) / np.sqrt(len(logs)))
     on_logs = t_estimate("", float(logs.mean()), error, unit="", df=df, alpha=alpha, method="")

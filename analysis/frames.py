@@ -124,6 +124,14 @@ class Scenario:
         return arm_names(self.manifest, self.boundary)
 
     @property
+    def title(self) -> str:
+        """What a picture of it says of itself: arms, link, profile, and how much was measured."""
+        link = f"{self.link} link (emulated)" if self.link.is_emulated else f"{self.link} link"
+        size = f"{self.pairs['n'].nunique()} levels of n, {self.pairs['block_id'].nunique()} blocks"
+        baseline, other = self.arms
+        return f"{other} against {baseline}, {link}, profile {self.profile}; {size}, {len(self.pairs)} pairs"
+
+    @property
     def complete_blocks(self) -> int:
         """Blocks in which every planned level has a used pair."""
         planned = pd.Series([len(set(campaign.manifest.levels)) for campaign in self.campaigns])

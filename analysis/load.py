@@ -226,8 +226,10 @@ def _read_raw(directory: Path, name: str, model: type[Record], notes: list[str])
     """From the JSON lines alone; a Parquet file beside them must hold the same rows."""
     found = raw_lines(directory, name)
     if found is None:
-        notes.append(f"{directory / name}.jsonl: is not here, so the Parquet file is taken for it")
-        return _read_table(directory, name, model, notes)
+        raise DataError(
+            f"{directory / name}.jsonl: the file is missing, and nothing can be verified without it, since the Parquet "
+            "file is made of it; take it from a copy"
+        )
     table = parse_jsonl(found[1], model, found[0])
     parquet = directory / f"{name}.parquet"
     if parquet.exists() and not _holds(parquet, table, model):

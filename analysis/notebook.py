@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis import sentences, tables
 from analysis.errors import DataError
-from analysis.estimates import Missing, Result
+from analysis.estimates import Estimate, Missing, Result
 from analysis.figures.style import render
 from analysis.load import load
 from analysis.phases import used_samples
@@ -20,6 +20,7 @@ from analysis.study import Study, studies, study
 from analysis.verdict import Verdict
 from harness.records import Profile
 
+pd.set_option("display.max_colwidth", None)  # a notebook would cut the column 'how' in the middle
 VARIABLE = "CAMPAIGN"
 VARIABLE_2018 = "CAMPAIGN_2018"
 DESIGNS = "results/paper-2018"
@@ -78,7 +79,7 @@ def open_designs(environ: Mapping[str, str], here: Path) -> list[Study]:
     return studies(scenarios([campaign]))
 
 
-def designs(found: Iterable[Study]) -> pd.DataFrame:
+def designs(found: Sequence[Study]) -> pd.DataFrame:
     """What each design says of the same link and stacks, one a row."""
     rows = []
     for one in found:
@@ -86,7 +87,15 @@ def designs(found: Iterable[Study]) -> pd.DataFrame:
         p = "not enough data" if isinstance(model, Missing) else sentences.p_text(model.p)
         told = (sentences.brief_slope(verdict), sentences.brief_cpu(verdict), p, sentences.word(verdict))
         rows.append((str(verdict.link), str(verdict.profile), *told))
-    columns = ["link", "profile", "slope difference (95 % CI)", "CPU per MB", "the paper's own test", "verdict"]
+    level = " or ".join(sorted({sentences.ci(1 - one.verdict.judgement.alpha) for one in found}))
+    columns = [
+        "link",
+        "profile",
+        f"slope difference ({level})",
+        f"CPU per MB ({level})",
+        "the paper's own test",
+        "verdict",
+    ]
     return pd.DataFrame(rows, columns=columns).set_index(["link", "profile"])
 
 
@@ -133,12 +142,17 @@ def show(figure: Figure) -> Shown:
 
 def estimates(verdict: Verdict) -> pd.DataFrame:
     """The primary estimate, the checks and the paper's model, one a row."""
-    rows = [tables.cells(name, result) for name, result in tables.estimates(verdict)]
-    columns = ["estimate", "ms per process", "95 % CI", "p", "how"]
-    return pd.DataFrame(rows, columns=columns).set_index("estimate")
+    return _table(tables.estimates(verdict))
 
 
 def results(found: Iterable[Result]) -> pd.DataFrame:
     """Estimates, or why there are none, one a row."""
-    columns = ["estimate", "ms per process", "95 % CI", "p", "how"]
-    return pd.DataFrame([tables.cells(one.name, one) for one in found], columns=columns).set_index("estimate")
+    return _table((one.name, one) for one in found)
+
+
+def _table(found: Iterable[tuple[str, Result]]) -> pd.DataFrame:
+    named = list(found)
+    level = next((sentences.ci(one.level) for _, one in named if isinstance(one, Estimate)), "CI")
+    columns = ["estimate", "ms per process", level, "p", "how"]
+    rows = [tables.cells(name, one) for name, one in named]
+    return pd.DataFrame(rows, columns=columns).set_index("estimate")

@@ -2,7 +2,7 @@
 
 Links, profiles and boundaries are never mixed in a fit, whether they come from one campaign or from several.
 Campaigns at one place are pooled when everything else agrees that a fit takes for granted: stacks, server,
-size, judgement, injected delay, and the machine's fingerprint.  Otherwise each is judged on its own.
+size, read size, judgement, injected delay, and the machine's fingerprint.  Otherwise each is judged on its own.
 """
 
 from __future__ import annotations
@@ -45,6 +45,9 @@ def unlike(first: Campaign, other: Campaign) -> str:
         mine, theirs = getattr(first.manifest, name), getattr(other.manifest, name)
         if mine != theirs:
             return f"{name} differs: {_text(mine)} and {_text(theirs)}"
+    mine, theirs = (campaign.plan.get("read_size_bytes") for campaign in (first, other))
+    if mine != theirs:
+        return f"read_size_bytes differs: {mine} and {theirs}"
     ours, others = first.environment.fingerprint, other.environment.fingerprint
     for key in sorted(ours.keys() | others.keys()):
         if ours.get(key) != others.get(key):

@@ -19,7 +19,7 @@ from analysis import claims, processes, sentences, tables
 from analysis.claims import Claimed
 from analysis.errors import NotEnoughDataError
 from analysis.estimates import Estimate, Missing, Result
-from analysis.figures import figure4, style
+from analysis.figures import figure4, forest, style
 from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.frames import left_out
 from analysis.phases import PHASES, phase_times, used_samples
@@ -30,6 +30,15 @@ from harness.records import Boundary, Profile
 
 MAX_REASONS = 20
 MAX_UNUSUAL = 50
+FOREST = Entry(
+    "forest",
+    "All comparisons",
+    "One row a comparison. Left, by how much the slopes differ: right of zero the first-named stack takes longer. An "
+    "interval wholly inside the grey margin rules out a difference as large as that, one wholly outside shows it. "
+    "Right, what the first-named stack costs in CPU time, the other being 1. Filled: it got a verdict; open: told and "
+    "not judged.",
+    lambda study: forest.draw([study]),
+)
 
 
 @dataclass(frozen=True)
@@ -72,21 +81,26 @@ def render(studies: Sequence[Study], claimed: Sequence[Claimed] = ()) -> str:
     )
     environment.filters |= {"signed": sentences.signed, "p_text": sentences.p_text}
     template = environment.get_template("report.html.j2")
+    levels = sorted({sentences.ci(1 - study.verdict.judgement.alpha) for study in studies})
     return template.render(
         sections=[section(study, name) for study, name in zip(studies, identifiers(studies), strict=True)],
         overview=_overview(studies),
+        levels=" or ".join(levels),
         claims=[(one, claims.said(one)) for one in claimed],
         sentences=sentences,
         is_synthetic=any(study.verdict.is_synthetic for study in studies),
     )
 
 
-def _overview(studies: Sequence[Study]) -> Picture | None:
-    """Figure 4 with the lines of all scenarios, when there are several."""
+def _overview(studies: Sequence[Study]) -> list[Picture]:
+    """All scenarios beside each other, when there are several: what was found, and Figure 4."""
     if len(studies) < 2:
-        return None
-    entry = CATALOGUE[0]
-    return _picture(entry, lambda: figure4.draw([study.scenario for study in studies]))
+        return []
+    lines = CATALOGUE[0]
+    return [
+        _picture(FOREST, lambda: forest.draw(studies)),
+        _picture(lines, lambda: figure4.draw([study.scenario for study in studies])),
+    ]
 
 
 def identifiers(studies: Sequence[Study]) -> list[str]:

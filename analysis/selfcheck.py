@@ -33,6 +33,9 @@ RULE_DESIGN = replace(DESIGN, blocks=40)
 RULE_COVERAGE = 0.935
 """What is promised of campaigns that their intervals' width may end: the least, over all wanted widths."""
 
+CAREFUL_ALPHA = 0.04
+"""What a plan may say so that more of such intervals cover the truth."""
+
 Fitted = Callable[[pd.DataFrame], Estimate]
 
 
@@ -88,16 +91,30 @@ def block_slopes(rows: pd.DataFrame) -> Floats:
     return np.asarray(np.bincount(blocks, sign * centred * rows["ms"]) / np.bincount(blocks, centred**2 / 2))
 
 
-def ended(slopes: Floats, rule: Stopping) -> Estimate:
+def looked(slopes: Floats, blocks: int, alpha: float) -> Estimate:
+    """The primary estimate after so many blocks."""
+    error = float(slopes[:blocks].std(ddof=1) / np.sqrt(blocks))
+    value, df = float(slopes[:blocks].mean()), blocks - 1
+    return t_estimate("looked", value, error, unit=UNIT_SLOPE, df=df, alpha=alpha, method=CLUSTERED)
+
+
+def tempted(slopes: Floats, rule: Stopping) -> Estimate:
+    """What a campaign would say that ends at the first look with a significant difference; no plan can ask for it."""
+    for blocks in (*rule.looks(len(slopes)), len(slopes)):
+        estimate = looked(slopes, blocks, ALPHA)
+        if estimate.p < ALPHA:
+            break
+    return estimate
+
+
+def ended(slopes: Floats, rule: Stopping, alpha: float = ALPHA) -> Estimate:
     """The primary estimate of a campaign that the rule may end before the last of its blocks.
 
     With complete and equal blocks the primary fit is the mean of their slopes, and its interval that of their t (a
     test holds the two together): so looking often is quick.
     """
     for blocks in (*rule.looks(len(slopes)), len(slopes)):
-        error = float(slopes[:blocks].std(ddof=1) / np.sqrt(blocks))
-        value, df = float(slopes[:blocks].mean()), blocks - 1
-        estimate = t_estimate("ended", value, error, unit=UNIT_SLOPE, df=df, alpha=ALPHA, method=CLUSTERED)
+        estimate = looked(slopes, blocks, alpha)
         if rule.is_reached([(estimate.ci_high - estimate.ci_low) / 2]):
             break
     return estimate
@@ -127,12 +144,18 @@ def run(campaigns: int) -> list[Result]:
 
 def run_ended(campaigns: int, rule: Stopping) -> list[Result]:
     """As :func:`run`, for campaigns that ``rule`` may end: a little fewer are covered, and a little more found."""
-    there, none = (
-        fits(
-            campaigns, RULE_DESIGN, Truth(slope_difference_ms=truth), lambda rows: ended(block_slopes(rows), rule), seed
+
+    def tried(how: Callable[[Floats], Estimate], truth: float, seed: int) -> list[Estimate]:
+        return fits(
+            campaigns, RULE_DESIGN, Truth(slope_difference_ms=truth), lambda rows: how(block_slopes(rows)), seed
         )
-        for seed, truth in ((2 * campaigns, DIFFERENCE_MS), (3 * campaigns, 0.0))
+
+    there = tried(lambda slopes: ended(slopes, rule), DIFFERENCE_MS, 2 * campaigns)
+    none = tried(lambda slopes: ended(slopes, rule), 0.0, 3 * campaigns)
+    careful = covers(
+        tried(lambda slopes: ended(slopes, rule, CAREFUL_ALPHA), DIFFERENCE_MS, 2 * campaigns), DIFFERENCE_MS
     )
+    peeking = finds(tried(lambda slopes: tempted(slopes, rule), 0.0, 3 * campaigns))
     (fewest, _), (_, most) = tolerance(campaigns, RULE_COVERAGE), tolerance(campaigns, 1 - ALPHA)
     blocks = np.mean([estimate.df + 1 for estimate in (*there, *none)])
     when = f"ended by the width after {blocks:.0f} of at most {RULE_DESIGN.blocks} blocks"
@@ -140,6 +163,16 @@ def run_ended(campaigns: int, rule: Stopping) -> list[Result]:
     return [
         Result(f"the interval covers a set difference, {when}", covers(there, DIFFERENCE_MS), campaigns, fewest, most),
         Result(f"a difference is found where none is, {when}", finds(none), campaigns, *found),
+        Result(
+            f"the interval of alpha {CAREFUL_ALPHA:g} covers it, ended by the width",
+            careful,
+            campaigns,
+            fewest,
+            campaigns,
+        ),
+        Result(
+            "for comparison: found where none is, had a significant look ended it", peeking, campaigns, 0, campaigns
+        ),
     ]
 
 

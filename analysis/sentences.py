@@ -40,9 +40,14 @@ def p_text(p: float) -> str:
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
+def ci(level: float) -> str:
+    """95 % CI: what stands above a column of intervals, or before one."""
+    return f"{100 * level:.3g} % CI"
+
+
 def interval(low: float, high: float, level: float) -> str:
     """95 % CI -0.055 to +0.094."""
-    return f"{100 * level:.3g} % CI {signed(low)} to {signed(high)}"
+    return f"{ci(level)} {signed(low)} to {signed(high)}"
 
 
 def headline(verdict: Verdict) -> str:
@@ -77,7 +82,7 @@ def cpu(verdict: Verdict) -> str:
     if isinstance(ratio, Missing):
         return f"CPU per MB: {costs}; ratio: not enough data: {ratio.reason}"
     value, low, high = (significant(number, 4) for number in (ratio.value, ratio.ci_low, ratio.ci_high))
-    text = f"ratio {value} ({100 * ratio.level:.3g} % CI {low} to {high}, {p_text(ratio.p)})"
+    text = f"ratio {value} ({ci(ratio.level)} {low} to {high}, {p_text(ratio.p)})"
     return f"CPU per MB: {costs}; {text}"
 
 
@@ -98,8 +103,7 @@ def boundaries(verdict: Verdict) -> str:
     if isinstance(found.cpu, Missing):
         return f"{text}; CPU per MB, ratio: not enough data: {found.cpu.reason}"
     ratio, low, high = (significant(number, 4) for number in (found.cpu.value, found.cpu.ci_low, found.cpu.ci_high))
-    level = f"{100 * found.cpu.level:.3g} % CI"
-    return f"{text}; CPU per MB, ratio {ratio} ({level} {low} to {high}, {p_text(found.cpu.p)})"
+    return f"{text}; CPU per MB, ratio {ratio} ({ci(found.cpu.level)} {low} to {high}, {p_text(found.cpu.p)})"
 
 
 def _cost(cost: Cost) -> str:
@@ -159,19 +163,31 @@ def brief(verdict: Verdict, among: Sequence[Verdict] = ()) -> str:
 
 def brief_slope(verdict: Verdict) -> str:
     """-0.623 (-0.738 to -0.507) ms per process."""
+    known = not isinstance(verdict.slopes, Missing)
+    return f"{slope_cell(verdict)} ms per process" if known else "slope not known"
+
+
+def slope_cell(verdict: Verdict) -> str:
+    """The same where the column's head has the unit."""
     if isinstance(verdict.slopes, Missing):
-        return "slope not known"
+        return "not enough data"
     ms = verdict.slopes.difference
-    return f"{signed(ms.value)} ({signed(ms.ci_low)} to {signed(ms.ci_high)}) ms per process"
+    return f"{signed(ms.value)} ({signed(ms.ci_low)} to {signed(ms.ci_high)})"
 
 
 def brief_cpu(verdict: Verdict) -> str:
     """CPU × 1.315 (1.304 to 1.327)."""
+    known = not isinstance(verdict.cpu.ratio, Missing)
+    return f"CPU × {cpu_cell(verdict)}" if known else "CPU not known"
+
+
+def cpu_cell(verdict: Verdict) -> str:
+    """The same where the column's head says what it is."""
     ratio = verdict.cpu.ratio
     if isinstance(ratio, Missing):
-        return "CPU not known"
+        return "not enough data"
     value, low, high = (significant(number, 4) for number in (ratio.value, ratio.ci_low, ratio.ci_high))
-    return f"CPU × {value} ({low} to {high})"
+    return f"{value} ({low} to {high})"
 
 
 def place(verdict: Verdict) -> str:

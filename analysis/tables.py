@@ -60,10 +60,10 @@ def elapsed(study: Study) -> RenderableType:
     return rendered
 
 
-def regression(verdict: Verdict) -> RenderableType:
+def regression(verdict: Verdict) -> Table:
     """The primary estimate, the checks and the paper's model, one a row."""
     table = Table(title="Slope difference, ms per process", title_justify="left", title_style="bold")
-    for name in ("estimate", "value", "95 % CI", "p", "how"):
+    for name in ("estimate", "value", sentences.ci(1 - verdict.judgement.alpha), "p", "how"):
         table.add_column(name, justify="right" if name in ("value", "p") else "left", overflow="fold")
     for name, result in estimates(verdict):
         table.add_row(*cells(name, result))

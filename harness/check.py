@@ -42,6 +42,16 @@ def check(path: Path) -> list[str]:
     ]
 
 
+def not_covered(path: Path) -> str:
+    """What was computed and not recorded, so that no check looks into it, and which command does; may be empty."""
+    if not (path / "verdict.json").exists():
+        return ""
+    return (
+        f"  What was computed from it is not looked into: python -m analysis verify {path} computes verdict.json again,"
+        f" and python -m analysis all {path} makes the figures and the report anew."
+    )
+
+
 def _header(campaign: Campaign) -> Iterator[str]:
     plan, manifest = campaign.plan, campaign.manifest
     if (version := campaign.environment.get("schema_version")) != SCHEMA_VERSION:

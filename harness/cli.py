@@ -204,7 +204,7 @@ def check(directory: Directory) -> None:
         _out().print(finding, markup=False, highlight=False, soft_wrap=True)
     if findings:
         raise typer.Exit(UsageError.exit_code)
-    _out().print(f"{directory} holds.", markup=False, highlight=False, soft_wrap=True)
+    _out().print(f"{directory} holds.{checking.not_covered(directory)}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -72,6 +72,11 @@ class Link(StrEnum):
     WAN = "wan"  # the same, and a delay (emulated)
     REMOTE = "remote"  # a real server that the user named
 
+    @property
+    def is_emulated(self) -> bool:
+        """Shaped on one machine, and always labelled so."""
+        return self in (Link.LAN, Link.WAN)
+
 
 class Profile(StrEnum):
     """What the clock encloses (EXPERIMENT.md section 3); profiles are never mixed in one fit."""

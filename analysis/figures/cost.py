@@ -24,13 +24,15 @@ from analysis.figures.style import (
     PURPLE,
     VERMILION,
     canvas,
+    common_legend,
     count_axis,
+    mark,
     styled,
-    synthetic_mark,
+    wrapped,
 )
 from analysis.frames import Fate
 from analysis.phases import PHASES, phase_times, used_samples
-from analysis.sentences import significant
+from analysis.sentences import ci, significant
 from analysis.study import Study
 
 MS_PER_S = 1000
@@ -66,12 +68,13 @@ def cpu_per_megabyte(study: Study) -> Figure:
         axes = figure.subplots()
         for row, cost in enumerate(costs):
             _stack(axes, row, cost)
-        axes.set_yticks([0, 1], [cost.arm for cost in costs])
+        axes.set_yticks([0, 1], [wrapped(cost.arm) for cost in costs])
         axes.set_ylim(-0.65, 1.65)
         axes.grid(visible=False, axis="y")
-        axes.set_xlabel("CPU time (ms per MB)")
+        axes.set_xlabel(f"CPU time (ms per MB; {ci(1 - study.verdict.judgement.alpha)} of the blocks' mean)")
+        axes.margins(x=0.1)
         _one_legend_entry_each(axes)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        mark(figure, study.scenario)
     return figure
 
 
@@ -114,8 +117,9 @@ def phase_times_by_n(study: Study) -> Figure:
         raise NotEnoughDataError("no used trial has samples with phase times")
     present = [phase for phase in PHASES if phase in table.index.get_level_values("phase")]
     with styled():
-        figure = canvas(6.4, 4.6)
-        grid = figure.subplots(2, 2, sharex=True, squeeze=False).ravel()
+        high = -(-len(present) // 2)
+        figure = canvas(6.4, 2.5 * high + 0.4)
+        grid = figure.subplots(high, 2, squeeze=False).ravel()
         for axes, phase in zip(grid, present, strict=False):
             _phase_panel(
                 axes,
@@ -125,9 +129,9 @@ def phase_times_by_n(study: Study) -> Figure:
             )
         for axes in grid[len(present) :]:
             axes.set_axis_off()
-        figure.supxlabel("Number of Processes", fontsize=10)
-        figure.supylabel("Milliseconds after the release (median, quartiles)", fontsize=10)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        common_legend(figure, list(grid[: len(present)]))
+        figure.supylabel("ms after the release\n(median, quartiles)", fontsize=10)
+        mark(figure, study.scenario)
     return figure
 
 
@@ -140,8 +144,6 @@ def _phase_panel(axes: Axes, table: pd.DataFrame, phase: str, arms: tuple[str, s
     axes.set_title(PHASE_TITLES[phase])
     axes.set_ylim(bottom=0)
     count_axis(axes)
-    axes.set_xlabel("")
-    axes.legend(loc="upper left", fontsize=8)
 
 
 def link_use(study: Study) -> Figure:
@@ -160,7 +162,9 @@ def link_use(study: Study) -> Figure:
         for axes, (label, values) in zip(grid, panels, strict=True):
             _by_level(axes, study, values)
             axes.set_ylabel(label)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+            axes.set_title("Median and range of the trials", fontsize=9)
+        common_legend(figure, grid)
+        mark(figure, study.scenario)
     return figure
 
 
@@ -176,7 +180,6 @@ def _by_level(axes: Axes, study: Study, values: pd.Series) -> None:
         axes.fill_between(median.index, by_n.min(), by_n.max(), color=ARM_COLOURS[arm], alpha=0.18, linewidth=0)
     axes.set_ylim(bottom=0)
     count_axis(axes)
-    axes.legend(loc="best")
 
 
 def failures(study: Study) -> Figure:
@@ -191,12 +194,13 @@ def failures(study: Study) -> Figure:
         levels = sorted(trials["n"].unique())
         for arm, axes in enumerate(panels):
             _failure_bars(axes, bad[bad["arm"] == arm], levels)
-            axes.set_title(study.scenario.arms[arm])
+            axes.set_title(wrapped(study.scenario.arms[arm]))
+        for axes in panels:  # they share it, so after the last bar is drawn
             count_axis(axes)
         panels[0].set_ylabel("Trials")
         panels[0].yaxis.get_major_locator().set_params(integer=True)
-        figure.legend(*_all_handles(panels), loc="outside lower center", ncols=4)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        common_legend(figure, panels)
+        mark(figure, study.scenario)
     return figure
 
 
@@ -208,11 +212,3 @@ def _failure_bars(axes: Axes, bad: pd.DataFrame, levels: list[int]) -> None:
         if counts.any():
             axes.bar(levels, counts, width, bottom=bottom, label=str(fate), **look)
         bottom += counts
-
-
-def _all_handles(panels: Any) -> tuple[list[Any], list[str]]:
-    found: dict[str, Any] = {}
-    for axes in panels:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)

@@ -21,13 +21,16 @@ from analysis.figures.style import (
     GREY,
     PURPLE,
     canvas,
+    common_legend,
     count_axis,
+    mark,
     points,
     styled,
-    synthetic_mark,
+    wrapped,
     zero_line,
 )
 from analysis.models import Fit, SlopeFit
+from analysis.sentences import ci
 from analysis.study import Study
 
 stats: Any = _stats
@@ -40,7 +43,7 @@ def _fit(study: Study) -> Fit:
 
 
 def pair_differences(study: Study) -> Figure:
-    """Other minus baseline of each pair against n, their means, and the fitted line with its 95 % band."""
+    """Other minus baseline of each pair against n, their means, and the fitted line with its confidence band."""
     pairs = study.scenario.pairs
     if pairs.empty:
         raise NotEnoughDataError("there is no complete pair")
@@ -51,21 +54,21 @@ def pair_differences(study: Study) -> Figure:
         axes.scatter(pairs["n"], pairs["diff"], color=GREY, label="one pair", **points(len(pairs)))
         zero_line(axes)
         if not isinstance(study.fit, Missing):
-            _difference_line(axes, study.fit, pairs["n"])
+            _difference_line(axes, study.fit, pairs["n"], 1 - study.verdict.judgement.alpha)
         count_axis(axes)
-        axes.set_ylabel(f"{other} minus {baseline} (ms)")
+        axes.set_ylabel(wrapped(f"{other} minus {baseline} (ms)"))
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        mark(figure, study.scenario)
     return figure
 
 
-def _difference_line(axes: Axes, fit: Fit, n: pd.Series) -> None:
+def _difference_line(axes: Axes, fit: Fit, n: pd.Series, level: float) -> None:
     grid = np.linspace(n.min(), n.max(), 50)
     design = np.column_stack([np.zeros_like(grid), np.ones_like(grid), np.zeros_like(grid), grid])
     line = design @ fit.params
-    half = t_quantile(0.975, fit.df) * np.sqrt(np.einsum("ij,jk,ik->i", design, fit.covariance, design))
+    half = t_quantile((1 + level) / 2, fit.df) * np.sqrt(np.einsum("ij,jk,ik->i", design, fit.covariance, design))
     axes.plot(grid, line, color=BLUE, label="primary fit")
-    axes.fill_between(grid, line - half, line + half, color=BLUE, alpha=0.25, linewidth=0, label="95 % band")
+    axes.fill_between(grid, line - half, line + half, color=BLUE, alpha=0.25, linewidth=0, label=ci(level))
 
 
 def block_slopes(study: Study) -> Figure:
@@ -78,7 +81,8 @@ def block_slopes(study: Study) -> Figure:
         left, right = figure.subplots(1, 2, width_ratios=(3, 2))
         _slopes_of_arms(left, table, study.scenario.arms)
         _slope_differences(right, table, study.verdict.slopes)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        common_legend(figure, [left])
+        mark(figure, study.scenario)
     return figure
 
 
@@ -97,7 +101,6 @@ def _slopes_of_arms(axes: Axes, table: pd.DataFrame, arms: tuple[str, str]) -> N
     axes.set_xticks(blocks[:: max(1, len(blocks) // 10)])
     axes.set_xlabel("Block")
     axes.set_ylabel("Slope (ms per process)")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
 
 
 def _slope_differences(axes: Axes, table: pd.DataFrame, slopes: SlopeFit | Missing) -> None:
@@ -106,8 +109,8 @@ def _slope_differences(axes: Axes, table: pd.DataFrame, slopes: SlopeFit | Missi
     if isinstance(slopes, SlopeFit):
         axes.axhspan(slopes.difference.ci_low, slopes.difference.ci_high, color=PURPLE, alpha=0.35, linewidth=0)
         axes.axhline(slopes.difference.value, color=PURPLE)
+        axes.set_title(f"Difference, {ci(slopes.difference.level)}", fontsize=9)
     axes.set_xticks(np.arange(len(table))[:: max(1, len(table) // 5)])
-    axes.set_title("Difference, 95 % interval", fontsize=9)
     axes.set_xlabel("Block")
     axes.set_ylabel("ms per process")
 
@@ -122,8 +125,8 @@ def residuals(study: Study) -> Figure:
         order = pd.Series(np.arange(len(fit.residuals)))
         _residual_panel(right, study, fit, order, "Order of execution (trial)")
         left.set_ylabel("Residual (ms)")
-        left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        common_legend(figure, [left])
+        mark(figure, study.scenario)
     return figure
 
 
@@ -168,5 +171,5 @@ def normal_quantiles(study: Study) -> Figure:
         axes.set_xlabel("Normal quantile")
         axes.set_ylabel("Standardised residual")
         axes.legend(loc="upper left")
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        mark(figure, study.scenario)
     return figure

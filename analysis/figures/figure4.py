@@ -22,13 +22,17 @@ from analysis.figures.style import (
     ORANGE,
     PURPLE,
     SKY,
+    SMALL,
     VERMILION,
     canvas,
+    mark,
     styled,
     synthetic_mark,
+    wrapped,
 )
 from analysis.frames import NAMES, Scenario
-from harness.records import Link, Profile, Stack
+from analysis.sentences import ci
+from harness.records import Link, Stack
 
 stats: Any = _stats
 MS_PER_S = 1000
@@ -36,7 +40,9 @@ LEVEL = 0.95
 PAPER_X = (0, 100)
 PAPER_Y_S = (0, 1.0)
 FAR = frozenset({Link.WAN, Link.REMOTE})
-MANY_LINES = 8  # of one panel; beyond them the legend is set small, in two columns
+MOST_SCENARIOS = 4  # in one panel: more lines than eight nobody tells apart
+FEW_PANELS = 4
+LABEL_WIDTH = 44
 TOLD_2018 = ": as the 2018 design would have reported"
 
 WHERE = {Link.LOOPBACK: "local", Link.LAN: "local, emulated", Link.WAN: "remote, emulated", Link.REMOTE: "remote"}
@@ -90,26 +96,52 @@ def means(rows: pd.DataFrame) -> pd.DataFrame:
 def draw(scenarios: Sequence[Scenario]) -> Figure:
     """One line an arm of each scenario, on the paper's axes (which grow only if the data do not fit).
 
-    Each profile has a panel of its own: their clocks enclose different things.
+    Each profile has a panel of its own: their clocks enclose different things.  Where that would be too many lines,
+    each campaign has.
     """
     if all(scenario.rows.empty for scenario in scenarios):
         raise NotEnoughDataError("Figure 4 needs at least one complete pair of ok trials")
     with styled():
-        profiles = list(dict.fromkeys(scenario.profile for scenario in scenarios))
-        wide, high = min(len(profiles), 2), -(-len(profiles) // 2)
-        figure = canvas(6.4 if wide == 1 else 9.6, 4.3 if wide == 1 else 3.7 * high + 0.5)
-        panels = figure.subplots(high, wide, sharex=True, sharey=True, squeeze=False).flatten()
-        for axes, profile in zip(panels, profiles, strict=False):
-            _panel(axes, [scenario for scenario in scenarios if scenario.profile is profile])
-            if len(profiles) > 1:
-                axes.set_title(f"profile {profile}" + (TOLD_2018 if profile is Profile.PAPER_2018 else ""))
-        _frame(panels[0])
-        for axes in panels[len(profiles) :]:
+        panels = _panels(scenarios)
+        wide = 1 if len(panels) == 1 else 2 if len(panels) <= FEW_PANELS else 3
+        high = -(-len(panels) // wide)
+        figure = canvas(6.4 if wide == 1 else 9.6, 4.3 if wide == 1 else (3.7 if wide == 2 else 2.9) * high + 0.5)
+        grid = figure.subplots(high, wide, sharex=True, sharey=True, squeeze=False).flatten()
+        for axes, (title, together) in zip(grid, panels.items(), strict=False):
+            _panel(axes, together)
+            if len(scenarios) > 1:
+                axes.set_title(title, fontsize=SMALL if wide > 2 else None)
+            if axes.lines:
+                axes.legend(loc="upper left", fontsize=SMALL if wide > 2 else None)
+            axes.tick_params(labelbottom=True)
+        _frame(grid[0])
+        for axes in grid[len(panels) :]:
             axes.set_visible(False)
-        notes = "\n".join(dict.fromkeys(note for scenario in scenarios for note in _notes(scenario)))
-        figure.supxlabel(f"{notes}\nbands: 95 % of the mean", fontsize=7.5, x=0.01, ha="left")
-        synthetic_mark(figure, any(scenario.is_synthetic for scenario in scenarios))
+        figure.supxlabel("\n".join(_notes(scenarios)), fontsize=SMALL, x=0.01, ha="left")
+        if len(scenarios) == 1:
+            mark(figure, scenarios[0])
+        else:
+            synthetic_mark(figure, any(scenario.is_synthetic for scenario in scenarios))
     return figure
+
+
+def _panels(scenarios: Sequence[Scenario]) -> dict[str, list[Scenario]]:
+    """The scenarios that share a panel, by its title."""
+    for title in (_profile, _campaign):
+        panels: dict[str, list[Scenario]] = {}
+        for scenario in scenarios:
+            panels.setdefault(title(scenario), []).append(scenario)
+        if max(map(len, panels.values())) <= MOST_SCENARIOS:
+            break
+    return panels
+
+
+def _profile(scenario: Scenario) -> str:
+    return f"profile {scenario.profile}" + (TOLD_2018 if scenario.is_2018 else "")
+
+
+def _campaign(scenario: Scenario) -> str:
+    return f"{', '.join(scenario.names)},\nprofile {scenario.profile}"
 
 
 def _panel(axes: Axes, scenarios: Sequence[Scenario]) -> None:
@@ -117,16 +149,19 @@ def _panel(axes: Axes, scenarios: Sequence[Scenario]) -> None:
         left_out = _drawn(scenario, scenarios[:place]) | _above_floor(scenario, scenarios)
         _lines(axes, scenario, _styles(scenario, scenarios), left_out)
     axes.set_xlabel("Number of Processes")
-    axes.set_ylabel("Time Elapsed (s)")
-    axes.label_outer()
     axes.tick_params(colors=BLACK)
-    if axes.lines:
-        many = {"ncols": 2, "fontsize": 5.5, "handlelength": 2.2} if len(axes.lines) > MANY_LINES else {}
-        axes.legend(loc="upper left", **many)
+    cell = axes.get_subplotspec()
+    if cell is None or cell.is_first_col():
+        axes.set_ylabel("Time Elapsed (s)")
 
 
-def _notes(scenario: Scenario) -> Iterator[str]:
-    """What must be known to read its lines."""
+def _notes(scenarios: Sequence[Scenario]) -> Iterator[str]:
+    """What must be known to read the lines; each note once."""
+    yield from dict.fromkeys(note for scenario in scenarios for note in _notes_of(scenario))
+    yield f"bands: {ci(LEVEL)} of the mean over the blocks, Student's t"
+
+
+def _notes_of(scenario: Scenario) -> Iterator[str]:
     yield NOTES[scenario.link]
     if said := libraries.mismatch(scenario.campaigns[0], scenario.arms):
         yield said
@@ -171,7 +206,7 @@ def _lines(axes: Axes, scenario: Scenario, styles: dict[int, dict[str, Any]], le
         if name in left_out or name not in table.index.get_level_values(0):
             continue
         line = table.loc[name]
-        label = f"{name} ({WHERE[scenario.link]})"
+        label = wrapped(f"{name} ({WHERE[scenario.link]})", LABEL_WIDTH)
         marker = {"marker": ARM_MARKERS[arm]} if len(line) <= FEW_LEVELS else {}
         look = (
             {"markevery": 1 if len(line) <= FEW_LEVELS else len(line) // 10, "markersize": 3.5, "zorder": 3}

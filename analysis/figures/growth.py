@@ -15,9 +15,10 @@ from analysis.figures.style import (
     ARM_MARKERS,
     FEW_LEVELS,
     canvas,
+    common_legend,
     count_axis,
+    mark,
     styled,
-    synthetic_mark,
 )
 from analysis.processes import parts, percentiles
 from analysis.study import Study
@@ -64,7 +65,7 @@ def percentiles_by_level(study: Study) -> Figure:
     if table.empty:
         raise NotEnoughDataError("no used trial has samples")
     with styled():
-        figure = canvas(7.2, 3.0)
+        figure = canvas(7.2, 3.5)
         panels = figure.subplots(1, len(PERCENTILE_TITLES), sharey=True)
         for axes, (name, title) in zip(panels, PERCENTILE_TITLES.items(), strict=True):
             for arm in table.index.get_level_values("arm").unique():
@@ -72,12 +73,10 @@ def percentiles_by_level(study: Study) -> Figure:
                 axes.plot(line.index, line, **_look(study, int(arm), len(line)))
             axes.set_title(title)
             count_axis(axes)
-            axes.set_xlabel("")
         panels[0].set_ylim(bottom=0)  # shared, so after the last line is drawn
         panels[0].set_ylabel("Milliseconds after the release")
-        panels[0].legend(loc="upper left", fontsize=8)
-        figure.supxlabel("Number of Processes", fontsize=10)
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        common_legend(figure, panels)
+        mark(figure, study.scenario)
     return figure
 
 
@@ -98,7 +97,7 @@ def _one_panel(study: Study, values: pd.Series, label: str) -> Figure:
         axes.set_title("Median and quartiles of the trials")
         count_axis(axes)
         axes.legend(loc="best")
-        synthetic_mark(figure, study.scenario.is_synthetic)
+        mark(figure, study.scenario)
     return figure
 
 

@@ -7,7 +7,8 @@ distinctions again, so that a grey print loses nothing.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -17,15 +18,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.frames import Scenario
+
 Format = Literal["png", "svg", "pdf"]
 FORMATS: tuple[Format, ...] = ("png", "svg", "pdf")
 PNG_DPI = 200
 FEW_POINTS = 60
 FEW_LEVELS = 20
+SMALL = 7.5  # points
+CHARACTERS_AN_INCH = 17  # of small text
+NAME_WIDTH = 26
 
 BLUE, SKY = "#0072B2", "#56B4E9"
 VERMILION, ORANGE = "#D55E00", "#E69F00"
 GREEN, PURPLE, BLACK, GREY = "#009E73", "#CC79A7", "#000000", "#8A8A8A"
+GREY_TEXT = "#444444"
 
 ARM_COLOURS = (VERMILION, BLUE)  # baseline, other
 ARM_MARKERS = ("s", "o")
@@ -105,6 +112,27 @@ def points(count: int) -> dict[str, Any]:
 def zero_line(axes: Axes) -> None:
     """Where there is no difference."""
     axes.axhline(0, color=BLACK, linewidth=0.8)
+
+
+def mark(figure: Figure, scenario: Scenario) -> None:
+    """Say what was measured, above everything else, so that the picture can stand alone."""
+    title = textwrap.fill(scenario.title, round(CHARACTERS_AN_INCH * figure.get_figwidth()))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=SMALL, color=GREY_TEXT)
+    synthetic_mark(figure, scenario.is_synthetic)
+
+
+def common_legend(figure: Figure, axes: Sequence[Axes], **look: Any) -> None:
+    """One legend for all panels, below them; each name once."""
+    found: dict[str, Any] = {}
+    for one in axes:
+        for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(found.values(), found.keys(), loc="outside lower left", **{"ncols": 4, **look})
+
+
+def wrapped(name: str, characters: int = NAME_WIDTH) -> str:
+    """An arm's name on as many lines as there is room for; an axis has little."""
+    return textwrap.fill(name, characters)
 
 
 def synthetic_mark(figure: Figure, is_synthetic: bool) -> None:

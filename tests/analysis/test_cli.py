@@ -169,6 +169,16 @@ def test_verify_reads_the_raw_files_and_not_the_parquet(campaign_copy: Path) -> 
     assert "trials.parquet: has other rows than trials.jsonl" in err
 
 
+@pytest.mark.parametrize("name", ["trials", "samples"])
+def test_without_the_json_lines_nothing_is_verified(campaign_copy: Path, name: str) -> None:
+    """As 'harness check' refuses them: the Parquet file is made of them.  The other commands take it."""
+    assert run("all", campaign_copy)[0] == 0
+    (campaign_copy / f"{name}.jsonl").unlink()
+    code, _, err = run("verify", campaign_copy)
+    assert (code, f"{name}.jsonl: the file is missing, and nothing can be verified without it" in err) == (2, True)
+    assert run("regression", campaign_copy)[0] == 0
+
+
 def test_verify_reads_an_archive(campaign_copy: Path) -> None:
     recorded(campaign_copy)
     plain = campaign_copy / "samples.jsonl"

@@ -71,3 +71,11 @@ def test_one_block_has_costs_but_no_interval(rows: pd.DataFrame) -> None:
     assert found.other.clients == pytest.approx(0.0022, rel=0.05)
     assert isinstance(found.other.stack, Missing)
     assert "blocks here: 1" in found.ratio.reason
+
+
+def test_a_block_that_only_one_arm_has_is_no_observation(rows: pd.DataFrame) -> None:
+    """As with two boundaries: 'other' lacks a block, so the ratio has one degree of freedom less."""
+    last = rows["block_id"].max()
+    lacking = rows[(rows["arm"] == 0) | (rows["block_id"] != last)]
+    without = rows[rows["block_id"] != last]
+    assert cpu.ratio(lacking, ALPHA) == cpu.ratio(without, ALPHA)

@@ -11,12 +11,17 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from analysis import notebook
 from analysis.errors import NotEnoughDataError
-from analysis.figures import figure4, style
+from analysis.estimates import Missing
+from analysis.figures import figure4, forest, style
 from analysis.figures.catalogue import CATALOGUE, Entry
 from analysis.load import load
 from analysis.pooling import scenario, scenarios
 from analysis.study import Study, study
+from analysis.synthetic import Design, campaign
+from analysis.tables import regression
+from tests.analysis.conftest import QUIET
 
 ENTRIES = {entry.name: entry for entry in CATALOGUE}
 
@@ -144,7 +149,7 @@ def axis_labels(entry: Entry, found: Study) -> set[str]:
         ("block-slopes", {"Block", "Slope (ms per process)", "ms per process"}),
         ("residuals", {"Fitted (ms)", "Order of execution (trial)", "Residual (ms)"}),
         ("quantiles", {"Normal quantile", "Standardised residual"}),
-        ("cpu", {"CPU time (ms per MB)"}),
+        ("cpu", {"CPU time (ms per MB; 95 % CI of the blocks' mean)"}),
         ("link", {"Number of Processes", "Goodput (Mbit/s)", "Segments resent per trial"}),
         ("failures", {"Number of Processes", "Trials"}),
     ],
@@ -166,3 +171,95 @@ def drawn_without_samples(path: Path) -> Callable[[], Figure]:
 def test_phases_need_samples(small: Path) -> None:
     with pytest.raises(NotEnoughDataError, match="samples"):
         drawn_without_samples(small)()
+
+
+def titled(figure: Figure) -> str:
+    return figure.get_suptitle().replace("\n", " ")
+
+
+def test_every_figure_says_what_was_measured(lan: Path) -> None:
+    found = study(scenario([load(lan, samples=True)]))
+    for entry in CATALOGUE:
+        if entry.name != "failures":
+            said = "SSA against OpenSSL, lan link (emulated), profile sound; 10 levels of n, 10 blocks, 100 pairs"
+            assert titled(entry.draw(found)) == said, entry.name
+
+
+def test_failures_of_the_second_arm_alone_are_in_view(small: Path) -> None:
+    loaded = load(small, samples=True)
+    trials = loaded.trials
+    is_baseline = (trials["stack"] == "openssl") & (trials["outcome"] != "ok")
+    only_ssa = study(scenario([replace(loaded, trials=trials[~is_baseline].reset_index(drop=True))]))
+    for axes in ENTRIES["failures"].draw(only_ssa).axes:
+        assert axes.get_xlim()[1] >= trials["n"].max()
+
+
+def test_the_level_in_a_label_is_the_judgements(full: Path) -> None:
+    loaded = load(full)
+    judgement = loaded.manifest.judgement.model_copy(update={"alpha": 0.1})
+    found = study(scenario([replace(loaded, manifest=loaded.manifest.model_copy(update={"judgement": judgement}))]))
+    _, right = ENTRIES["block-slopes"].draw(found).axes
+    assert right.get_title(loc="left") == "Difference, 90 % CI"
+    (axes,) = ENTRIES["pair-differences"].draw(found).axes
+    assert "90 % CI" in [text.get_text() for text in axes.get_legend().get_texts()]
+    heads = [str(column.header) for column in regression(found.verdict).columns]
+    assert heads == ["estimate", "value", "90 % CI", "p", "how"]
+    assert "90 % CI" in notebook.estimates(found.verdict).columns
+
+
+def test_long_names_are_cut_nowhere(injected: Path) -> None:
+    found = study(scenario([load(injected, samples=True)]))
+    for entry in CATALOGUE:
+        if entry.name != "failures":
+            figure = entry.draw(found)
+            figure.draw_without_rendering()
+            boxes = [legend.get_window_extent() for legend in figure.legends]
+            boxes += [axes.yaxis.label.get_window_extent() for axes in figure.axes]
+            for box in boxes:
+                assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1, entry.name
+                assert box.x1 <= figure.bbox.x1, entry.name
+
+
+def test_more_campaigns_than_a_panel_holds_have_one_each(lan: Path, full: Path, made: Callable[..., Path]) -> None:
+    more = [made(f"more-{seed}", campaign(Design(levels=(1, 2, 3), blocks=2), QUIET, seed)) for seed in range(60, 63)]
+    loaded = [load(path) for path in (lan, full, *more)]
+    machines = [
+        replace(one, environment=one.environment.model_copy(update={"fingerprint": {"machine": str(k)}}))
+        for k, one in enumerate(loaded)
+    ]
+    found = scenarios(machines)
+    figure = figure4.draw(found)
+    titles = [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
+    assert titles == [f"{one.names[0]},\nprofile sound" for one in found]
+    assert all(len(axes.get_lines()) == 2 for axes in figure.axes if axes.get_visible())
+    for axes in figure.axes[2:5]:
+        assert axes.get_xlabel() == "Number of Processes"
+        assert any(label.get_visible() for label in axes.get_xticklabels())
+
+
+def test_the_forest_has_a_row_a_comparison_and_no_interval_out_of_sight(
+    lan: Path, remote: Path, small: Path, empty: Path
+) -> None:
+    found = [study(one) for one in scenarios([load(path) for path in (lan, remote, small)])]
+    found.append(study(scenario([load(empty)])))
+    figure = forest.draw(found)
+    left, right = figure.axes
+    assert [label.get_text().split(",")[0] for label in left.get_yticklabels()] == [
+        one.scenario.names[0] for one in found
+    ]
+    assert "lan (emulated), sound" in left.get_yticklabels()[0].get_text()
+    texts = [text.get_text() for text in (*left.texts, *right.texts)]
+    assert texts.count("not enough data") == 2
+    assert left.get_xlabel() == "Slope difference (ms per process)\n95 % CI; grey: the plan's margin"
+    far = [replace_slope(found[1], -3.5)]
+    assert [text.get_text()[:5] for text in forest.draw(far).axes[0].texts] == ["-3.50"]
+    with pytest.raises(NotEnoughDataError):
+        forest.draw(found[3:])
+
+
+def replace_slope(found: Study, value: float) -> Study:
+    slopes = found.verdict.slopes
+    assert not isinstance(slopes, Missing)
+    difference = slopes.difference.model_copy(update={"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1})
+    verdict = found.verdict.model_copy(update={"slopes": slopes.model_copy(update={"difference": difference})})
+    return replace(found, verdict=verdict)

@@ -187,3 +187,12 @@ def test_no_trials_make_empty_frames(empty: Path) -> None:
     assert len(found.rows) == len(found.pairs) == found.complete_blocks == 0
     assert left_out(found.trials).empty
     assert paired(found.rows).empty
+
+
+def test_what_read_other_sizes_shares_no_fit(small: Path) -> None:
+    loaded = load(small)
+    larger = replace(loaded, plan=loaded.plan | {"read_size_bytes": 65536})
+    smaller = replace(renamed(loaded), plan=loaded.plan | {"read_size_bytes": 1024})
+    with pytest.raises(DataError, match="read_size_bytes differs: 65536 and 1024"):
+        scenario([larger, smaller])
+    assert len(scenarios([larger, smaller])) == 2

@@ -113,6 +113,8 @@ def test_several_links_are_shown_together_and_one_by_one(lan: Path, remote: Path
     assert {link[1:] for link in found.links} <= set(found.ids)
     assert "verdict" in found.text
     assert found.tags.count("figure") > 10
+    assert {"drawn-forest-overview", "drawn-figure4-overview"} <= set(found.ids)
+    assert "synthetic-lan-4" in found.text[found.text.index("What was found") : found.text.index("All comparisons")]
 
 
 def test_hostile_texts_are_shown_and_not_obeyed(small: Path) -> None:

@@ -16,7 +16,7 @@ from analysis.load import load
 from analysis.models import fit_clustered
 from analysis.pooling import scenario
 from analysis.selfcheck import tolerance
-from analysis.sensitivity import bent, median_block, mixed, sensitivity
+from analysis.sensitivity import bent, median_block, mixed, sensitivity, stretch
 from analysis.synthetic import Design, Truth, simulate
 
 DESIGN = Design(levels=tuple(range(10, 101, 10)), blocks=12)
@@ -106,3 +106,10 @@ def test_few_blocks_have_reasons(place: Scenario) -> None:
     assert "needs 6 blocks" in reasons["median block"]
     assert "two blocks" in reasons["first half of the blocks"]
     assert np.isfinite([one.value for one in found if isinstance(one, Estimate)]).all()
+
+
+def test_halves_of_the_blocks_are_in_the_order_of_execution() -> None:
+    """Of twelve pooled campaigns the eleventh ran after the third, whatever its blocks are called."""
+    rows = simulate(DESIGN, STEADY, 3)
+    renamed = rows.assign(block_id=[f"{block}.000" for block in rows["block"]])
+    assert stretch(renamed, 0.05, later=True).value == stretch(rows, 0.05, later=True).value

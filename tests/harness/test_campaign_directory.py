@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness import archive
 from harness.assemble import Setting, assemble, link_sample
 from harness.campaign import Recorder, make_directory, read_campaign, read_records, write_header
-from harness.check import check
+from harness.check import check, not_covered
 from harness.columns import column_types, flatten, to_table
 from harness.errors import HarnessError, UsageError
 from harness.jsonl import AppendFile, complete_part, is_torn
@@ -185,6 +185,12 @@ def test_reading_back(directory: Path, plan: Plan) -> None:
     assert campaign.plan == plan
     assert campaign.manifest.plan_sha256 == plan.sha256
     assert campaign.environment == {"schema_version": 1}
+
+
+def test_a_check_says_what_it_does_not_cover(directory: Path) -> None:
+    assert not_covered(directory) == ""
+    (directory / "verdict.json").write_text("{}")
+    assert f"python -m analysis verify {directory} computes verdict.json again" in not_covered(directory)
 
 
 def test_what_is_not_a_campaign(tmp_path: Path, directory: Path) -> None:

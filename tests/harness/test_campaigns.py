@@ -60,7 +60,7 @@ def test_a_campaign(stacks: str, harness: Program) -> None:
     assert "Recorded 8 trials" in ended.sentence
     assert harness.nothing_is_left()
     held = harness("check", str(harness.campaign))
-    assert (held.code, held.sentence) == (0, f"{harness.campaign} holds.")
+    assert (held.code, held.sentence.startswith(f"{harness.campaign} holds.")) == (0, True)
     trials = trials_of(harness)
     assert [trial.trial_id for trial in trials] == planned_ids(harness)
     assert {trial.arm for trial in trials} == {0, 1}
@@ -81,7 +81,7 @@ def test_both_boundaries_are_a_factor(harness: Program) -> None:
     assert ended.code == 0, ended.said
     assert harness.nothing_is_left()
     held = harness("check", str(harness.campaign))
-    assert (held.code, held.sentence) == (0, f"{harness.campaign} holds.")
+    assert (held.code, held.sentence.startswith(f"{harness.campaign} holds.")) == (0, True)
     trials = trials_of(harness)
     cells = Counter((trial.n, trial.stack, trial.boundary) for trial in trials)
     ssa = {(n, Stack.SSA, boundary): 1 for n in (1, 2) for boundary in Boundary}
