@@ -288,6 +288,8 @@ class Ensemble:
             except Exception as error:  # to be raised as it is, not in a nursery's group
                 failures.append(error)
             nursery.cancel_scope.cancel()
+        if not lost and (sentence := self._link.lost()):  # clients may fail before its end is seen
+            lost.append(sentence)
         if lost:
             raise PartyLostError(lost[0])
         if failures:

@@ -475,9 +475,12 @@ class TestCampaign:
             harness.kill("links/emulator.py")
             ended = running.end()
         assert ended.code == 0, ended.said
-        assert "The emulator of the link was ended by SIGKILL while it was needed." in ended.sentence
         trials = list(read_records(harness.campaign / "trials.jsonl", Trial))
-        assert sum(trial.outcome is Outcome.ABORTED for trial in trials) == 1
+        (lost,) = [trial for trial in trials if trial.outcome is not Outcome.OK]
+        if lost.outcome is Outcome.ABORTED:
+            assert "The emulator of the link was ended by SIGKILL while it was needed." in ended.sentence
+        else:  # its devices go a moment before its end can be seen, and clients may fail in between
+            assert lost.outcome is Outcome.FAILED
         assert len({trial.trial_id for trial in trials if trial.outcome is Outcome.OK}) == 12
         assert harness("check", str(harness.campaign)).code == 0
         assert harness.nothing_is_left()

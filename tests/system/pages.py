@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.system.waiting import PATIENCE_S
+from tests.system.waiting import PATIENCE_S, eventually
 
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S+")
 _SAME = doctest.OutputChecker().check_output
@@ -72,11 +72,19 @@ class Reader:
             said = self._start(step.prompt, what) if what.endswith("&") else self._run(step.prompt, what)
             assert _SAME(text, said, _FLAGS), f"{what}\nshould say\n{text}\nand says\n{said}"
 
+    def wait_until_said(self, prompt: str, command: str, text: str) -> None:
+        """Run a command, which is none of the page's, until it says this and nothing else."""
+        eventually(lambda: self._run(prompt, command).strip() == text)
+
     def close(self) -> None:
-        """End what still runs."""
+        """End what still runs, and what that has started: ``ssa run`` passes on SIGTERM, and SIGKILL to nobody."""
         for process in self.running:
-            process.kill()
-            process.wait()
+            process.terminate()
+            try:
+                process.wait(PATIENCE_S)
+            finally:
+                process.kill()
+                process.wait()
             assert process.stdout is not None
             process.stdout.close()
 
